@@ -1,0 +1,137 @@
+#include "apps/cli/flags.h"
+
+#include <algorithm>
+#include <map>
+#include <type_traits>
+
+#include "blip/base/error.h"
+
+namespace blip::cli {
+namespace {
+
+const std::map<std::string, Format> kFormats = {
+    {"text", Format::text}, {"json", Format::json}, {"jsonl", Format::jsonl}};
+const std::map<std::string, AlphaMode> kAlphaModes = {{"white", AlphaMode::white},
+                                                      {"drop", AlphaMode::drop}};
+const std::map<std::string, EarlyStopping> kEarlyStopping = {
+    {"false", EarlyStopping::no}, {"true", EarlyStopping::yes}, {"never", EarlyStopping::never}};
+
+constexpr const char* kSamplingOnly[] = {"temperature", "top_k",          "top_p",     "min_p",
+                                         "typical_p",   "epsilon_cutoff", "eta_cutoff"};
+
+/// The words of `words` as they appear in --help: "{text,json,jsonl}".
+template <class T>
+CLI::CheckedTransformer one_of(const std::map<std::string, T>& words) {
+  std::string list;
+  for (const auto& [word, value] : words) list += (list.empty() ? "{" : ",") + word;
+  CLI::CheckedTransformer transformer(words, CLI::ignore_case);
+  transformer.description(list + "}");
+  return transformer;
+}
+
+std::string flag_name(std::string field) {
+  std::replace(field.begin(), field.end(), '_', '-');
+  return "--" + field;
+}
+
+std::filesystem::path default_model() {
+  // bin/blip and share/blip/model lie side by side, in the build tree as in the installed one.
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  return program.parent_path().parent_path() / "share" / "blip" / "model";
+}
+
+}  // namespace
+
+void ModelFlags::add_to(CLI::App& command) {
+  command
+      .add_option("-m,--model", model,
+                  "checkpoint: a Hugging Face folder or an authors' .pth file (default: the small "
+                  "model that comes with the program)")
+      ->envname("BLIP_MODEL");
+  command
+      .add_option("--image-size", options.image_size,
+                  "side in pixels that pictures are squashed to (default: the checkpoint's)")
+      ->check(CLI::Range(1, 4096));
+  command
+      .add_option("--vision-heads", options.vision_heads,
+                  "attention heads of a .pth's vision encoder (default: its width / 64)")
+      ->check(CLI::Range(1, 1024));
+  command.add_option("--num-threads", num_threads, "threads (default: one per core)")
+      ->check(CLI::Range(1, 1024));
+}
+
+std::filesystem::path ModelFlags::path() const {
+  if (!model.empty()) return model;
+  const std::filesystem::path path = default_model();
+  if (!std::filesystem::exists(path)) {
+    throw Error(ErrorCode::not_found,
+                "the default model is not at " + path.string() + "; name one with --model");
+  }
+  return path;
+}
+
+void ImageFlags::add_to(CLI::App& command) {
+  command.add_flag("--exif-orientation", options.exif_orientation,
+                   "turn pictures as their EXIF orientation says (off by default: the reference "
+                   "implementations ignore it)");
+  command
+      .add_option("--alpha", options.alpha,
+                  "transparency: laid on white (default), or dropped as older versions did")
+      ->transform(one_of(kAlphaModes));
+  command
+      .add_option("--max-pixels", options.max_pixels, "refuse larger pictures before decoding them")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+}
+
+void GenerationFlags::add_to(CLI::App& command) {
+  for_each_field(given_, [&](const char* field, auto& value, const char* help) {
+    using T = std::decay_t<decltype(value)>;
+    const std::string flag = flag_name(field);
+    CLI::Option* option = nullptr;
+    if constexpr (std::is_same_v<T, bool>) {
+      option = command.add_flag(flag, value, help);
+    } else {
+      option = command.add_option(flag, value, help);
+      if constexpr (std::is_same_v<T, EarlyStopping>) option->transform(one_of(kEarlyStopping));
+    }
+    options_.push_back(option->group("Generation"));
+  });
+}
+
+void GenerationFlags::apply_to(GenerationConfig& config) const {
+  std::vector<const void*> given;
+  for_each_field(given_,
+                 [&](const char*, const auto& value, const char*) { given.push_back(&value); });
+  std::size_t i = 0;
+  for_each_field(config, [&](const char*, auto& value, const char*) {
+    // The same struct, field by field, so the i-th has this type.
+    using T = std::decay_t<decltype(value)>;
+    if (options_[i]->count() > 0) value = *static_cast<const T*>(given[i]);
+    ++i;
+  });
+}
+
+void GenerationFlags::check(const GenerationConfig& config) const {
+  if (config.do_sample) return;
+  std::size_t i = 0;
+  for_each_field(given_, [&](const char* field, const auto&, const char*) {
+    const bool sampling = std::find(std::begin(kSamplingOnly), std::end(kSamplingOnly),
+                                    std::string_view(field)) != std::end(kSamplingOnly);
+    if (sampling && options_[i]->count() > 0) {
+      throw Error(ErrorCode::usage,
+                  flag_name(field) + " has an effect only together with --do-sample");
+    }
+    ++i;
+  });
+}
+
+void add_format_flag(CLI::App& command, Format& format) {
+  command
+      .add_option("--format", format,
+                  "how results are written: text, json (one array) or jsonl (one object a line)")
+      ->transform(one_of(kFormats));
+}
+
+}  // namespace blip::cli

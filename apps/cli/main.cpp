@@ -1,0 +1,54 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+#include <string>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/stop.h"
+#include "blip/base/error.h"
+
+namespace {
+
+constexpr const char* kFooter =
+    "Exit status: 0 done, 1 some inputs failed, 2 wrong usage, 3 not found, 4 cannot read or "
+    "write,\n"
+    "5 damaged model, 6 not supported, 7 damaged picture, 8 too large, 130 stopped.\n"
+    "BLIP_MODEL names the default of --model; BLIP_ISA forces an instruction set.";
+
+/// One sentence on standard error.
+int fail(const std::string& message, blip::ErrorCode code) {
+  std::fprintf(stderr, "blip: %s\n", message.c_str());
+  return blip::exit_status(code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Describes pictures with BLIP.", "blip");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", std::string("blip ") + BLIP_VERSION);
+  int status = 0;
+  blip::cli::add_caption_command(app, status);
+  blip::cli::add_tokenize_command(app, status);
+  blip::cli::add_preprocess_command(app, status);
+  blip::cli::add_inspect_command(app, status);
+  blip::cli::install_stop_handler();
+  try {
+    app.parse(argc, argv);
+    std::fflush(stdout);
+    if (std::ferror(stdout) != 0)
+      return fail("cannot write to standard output", blip::ErrorCode::io);
+    return status;
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help, --version
+    return fail(std::string(e.what()) + " (see blip --help)", blip::ErrorCode::usage);
+  } catch (const blip::Error& e) {
+    return fail(e.what(), e.code());
+  } catch (const std::bad_alloc&) {
+    return fail("out of memory", blip::ErrorCode::too_large);
+  } catch (const std::exception& e) {
+    return fail(std::string("internal error: ") + e.what(), blip::ErrorCode::internal);
+  }
+}

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+
+namespace blip::cli {
+
+/// A line on standard error that counts pictures, shown only on a terminal and once the work has
+/// taken more than a second.
+class Progress {
+ public:
+  explicit Progress(std::size_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void update(std::size_t done);
+  /// Erases the line, so that other output does not run into it.
+  void clear();
+
+ private:
+  std::size_t total_;
+  std::chrono::steady_clock::time_point start_;
+  bool terminal_;
+  bool shown_ = false;
+};
+
+}  // namespace blip::cli

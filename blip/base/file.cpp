@@ -1,0 +1,123 @@
+#include "blip/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "blip/base/error.h"
+
+namespace blip {
+namespace {
+
+/// An open descriptor of a regular file, closed at the end of its scope.
+class Descriptor {
+ public:
+  explicit Descriptor(const std::filesystem::path& file)
+      : fd_(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    if (fd_ < 0) {
+      const ErrorCode code =
+          errno == ENOENT || errno == ENOTDIR ? ErrorCode::not_found : ErrorCode::io;
+      throw Error(code, "cannot open " + file.string() + ": " + std::strerror(errno));
+    }
+    struct stat status {};
+    if (::fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
+      ::close(fd_);
+      throw Error(ErrorCode::io, file.string() + " is not a regular file");
+    }
+    size_ = static_cast<std::size_t>(status.st_size);
+  }
+  ~Descriptor() { ::close(fd_); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+
+  int get() const { return fd_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  int fd_;
+  std::size_t size_ = 0;
+};
+
+/// A name beside `file` that no other writer uses; what it names is removed at the end of the
+/// scope.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::filesystem::path& file) : path_(file) {
+    static std::atomic<unsigned> count{0};
+    path_ += ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+  }
+  ~TemporaryFile() { ::unlink(path_.c_str()); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+[[noreturn]] void fail_write(const std::filesystem::path& file, const std::string& reason) {
+  throw Error(ErrorCode::io, "cannot write " + file.string() + ": " + reason);
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& file, std::size_t max_bytes) {
+  const Descriptor descriptor(file);
+  if (descriptor.size() > max_bytes) {
+    throw Error(ErrorCode::too_large, file.string() + " has " + std::to_string(descriptor.size()) +
+                                          " bytes; at most " + std::to_string(max_bytes) +
+                                          " are read");
+  }
+  std::string content(descriptor.size(), '\0');
+  std::size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t n = ::read(descriptor.get(), content.data() + done, content.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      throw Error(ErrorCode::io, "cannot read " + file.string() + ": " + std::strerror(errno));
+    }
+    if (n == 0) break;  // the file shrank since it was opened
+    done += static_cast<std::size_t>(n);
+  }
+  content.resize(done);
+  return content;
+}
+
+void write_file(const std::filesystem::path& file,
+                const std::function<void(std::ostream&)>& write) {
+  const TemporaryFile temporary(file);
+  std::ofstream out(temporary.path(), std::ios::binary | std::ios::trunc);
+  if (!out) fail_write(file, std::strerror(errno));
+  write(out);
+  out.close();
+  if (!out) fail_write(file, "the disk may be full");
+  std::error_code error;
+  std::filesystem::rename(temporary.path(), file, error);
+  if (error) fail_write(file, error.message());
+}
+
+std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& file) {
+  const Descriptor descriptor(file);
+  const std::byte* data = nullptr;
+  if (descriptor.size() > 0) {
+    void* address = ::mmap(nullptr, descriptor.size(), PROT_READ, MAP_PRIVATE, descriptor.get(), 0);
+    if (address == MAP_FAILED) {
+      throw Error(ErrorCode::io, "cannot map " + file.string() + ": " + std::strerror(errno));
+    }
+    data = static_cast<const std::byte*>(address);
+  }
+  return std::shared_ptr<const MappedFile>(new MappedFile(file, data, descriptor.size()));
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+}  // namespace blip

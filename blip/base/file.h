@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <span>
+#include <string>
+
+namespace blip {
+
+/// Whole content of a regular file.
+/// Throws Error{not_found}, Error{io}, or Error{too_large} beyond `max_bytes`.
+std::string read_file(const std::filesystem::path& file, std::size_t max_bytes);
+
+/// Writes a file whole or not at all: `write` fills a temporary file beside `file`, which is then
+/// renamed over it. On any failure the temporary file is removed and `file` is left as it was.
+/// Throws Error{io}.
+void write_file(const std::filesystem::path& file, const std::function<void(std::ostream&)>& write);
+
+/// A read-only memory map of a regular file. The bytes live as long as any copy of the pointer.
+class MappedFile {
+ public:
+  /// Throws Error{not_found} or Error{io}. An empty file gives an empty span.
+  static std::shared_ptr<const MappedFile> open(const std::filesystem::path& file);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  MappedFile(std::filesystem::path path, const std::byte* data, std::size_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
+
+  std::filesystem::path path_;
+  const std::byte* data_;
+  std::size_t size_;
+};
+
+}  // namespace blip

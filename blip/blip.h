@@ -1,0 +1,18 @@
+#pragma once
+
+/// blip.cpp: BLIP (arXiv 2201.12086) as a library. This header is the public interface; nothing else
+/// is promised. See examples/caption for a program of ten lines.
+
+#include "blip/base/context.h"
+#include "blip/base/error.h"
+#include "blip/generation/generation_config.h"
+#include "blip/image/decode.h"
+#include "blip/tasks/captioning.h"
+#include "blip/tasks/engine.h"
+
+namespace blip {
+
+/// "0.1.0"
+BLIP_API const char* version() noexcept;
+
+}  // namespace blip

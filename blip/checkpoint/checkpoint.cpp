@@ -1,0 +1,96 @@
+#include "blip/checkpoint/checkpoint.h"
+
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "blip/base/error.h"
+#include "blip/checkpoint/authors_config.h"
+#include "blip/checkpoint/names.h"
+#include "blip/checkpoint/weight_files.h"
+
+namespace blip {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// null when there is no such file.
+Json read_optional_json(const fs::path& file) {
+  std::error_code ignored;
+  return fs::exists(file, ignored) ? read_json(file) : Json();
+}
+
+BlipConfig read_config(const fs::path& folder) {
+  const fs::path file = folder / "config.json";
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) {
+    throw Error(ErrorCode::not_found,
+                folder.string() + " has no config.json, which a Hugging Face checkpoint has");
+  }
+  return BlipConfig::from_json(read_json(file));
+}
+
+void add_transformers_files(const fs::path& folder, Checkpoint& checkpoint) {
+  checkpoint.family = CheckpointFamily::transformers;
+  checkpoint.config = read_config(folder);
+  checkpoint.preprocessor = read_optional_json(folder / "preprocessor_config.json");
+  checkpoint.generation = read_optional_json(folder / "generation_config.json");
+}
+
+bool has_authors_names(const TensorStore& tensors) {
+  const auto at = tensors.tensors().lower_bound("visual_encoder.");
+  return at != tensors.tensors().end() && at->first.starts_with("visual_encoder.");
+}
+
+TensorStore renamed(const TensorStore& tensors) {
+  TensorStore out;
+  out.set_origin(tensors.origin());
+  for (const auto& [name, tensor] : tensors.tensors()) {
+    if (std::string known = transformers_name(name); !known.empty())
+      out.add(std::move(known), tensor);
+  }
+  return out;
+}
+
+Checkpoint open_folder(const fs::path& folder) {
+  Checkpoint checkpoint;
+  checkpoint.folder = folder;
+  checkpoint.tensors.set_origin(folder.string());
+  add_transformers_files(folder, checkpoint);
+  read_weight_folder(folder, checkpoint.tensors);
+  return checkpoint;
+}
+
+Checkpoint open_file(const fs::path& file, const AuthorsOptions& options) {
+  Checkpoint checkpoint;
+  checkpoint.folder = file.has_parent_path() ? file.parent_path() : fs::path(".");
+  checkpoint.tensors.set_origin(file.string());
+  read_weight_file(file, checkpoint.tensors);
+  const bool authors = file.extension() != ".safetensors" && has_authors_names(checkpoint.tensors);
+  std::error_code ignored;
+  if (!authors && fs::exists(checkpoint.folder / "config.json", ignored)) {
+    add_transformers_files(checkpoint.folder, checkpoint);
+    return checkpoint;
+  }
+  if (file.extension() == ".safetensors") {
+    throw Error(ErrorCode::not_found,
+                file.string() + " has no config.json beside it, which tells what model it is");
+  }
+  checkpoint.family = CheckpointFamily::authors;
+  checkpoint.tensors = renamed(checkpoint.tensors);
+  const Json med_config = read_optional_json(checkpoint.folder / "med_config.json");
+  checkpoint.config = authors_config(checkpoint.tensors, med_config, options);
+  return checkpoint;
+}
+
+}  // namespace
+
+Checkpoint open_checkpoint(const fs::path& path, const AuthorsOptions& options) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) {
+    throw Error(ErrorCode::not_found, "there is no checkpoint at " + path.string());
+  }
+  return fs::is_directory(path, ignored) ? open_folder(path) : open_file(path, options);
+}
+
+}  // namespace blip

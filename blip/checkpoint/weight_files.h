@@ -1,0 +1,20 @@
+#pragma once
+
+#include <filesystem>
+
+#include "blip/checkpoint/tensor_store.h"
+
+namespace blip {
+
+/// Adds the tensors of one file to `store`: a safetensors file by its ending, else one of
+/// torch.save. Throws as read_safetensors and read_torch_pickle do.
+void read_weight_file(const std::filesystem::path& file, TensorStore& store);
+
+/// Adds the tensors of a folder in the Hugging Face layout: the first of model.safetensors,
+/// model.safetensors.index.json with its shards, pytorch_model.bin, pytorch_model.bin.index.json.
+/// Throws Error{not_found} saying what was looked for when there is none, or naming a missing
+/// shard; Error{bad_model} for an index that points outside the folder; and as read_weight_file
+/// does.
+void read_weight_folder(const std::filesystem::path& folder, TensorStore& store);
+
+}  // namespace blip

@@ -1,0 +1,13 @@
+#pragma once
+
+#include "blip/base/json.h"
+#include "blip/generation/generation_config.h"
+
+namespace blip {
+
+/// Takes over the options that a generation_config.json (or a request) names by their field's name;
+/// other keys are left alone, null means "keep". Throws Error{bad_model} naming a key of a wrong
+/// type.
+void update_from_json(GenerationConfig& config, const Json& json);
+
+}  // namespace blip

@@ -1,0 +1,108 @@
+#include "blip/generation/greedy_search.h"
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "blip/base/error.h"
+
+namespace blip {
+namespace {
+
+constexpr float kRuledOut = -std::numeric_limits<float>::infinity();
+
+// Streams of neighbouring seeds and sequences must not be shifted copies of each other, so both go
+// through the generator before they become a state.
+Random stream(std::uint64_t seed, std::size_t sequence) {
+  return Random(Random(seed).next() ^ Random(~static_cast<std::uint64_t>(sequence)).next());
+}
+
+// A token drawn from the softmax of `scores`; -1 when all are ruled out.
+int draw(std::span<const float> scores, Random& random) {
+  const LogNormalizer normalizer = log_normalizer(scores);
+  if (std::isnan(normalizer.log_sum)) return -1;
+  double left = random.uniform() * std::exp(static_cast<double>(normalizer.log_sum));
+  int last = -1;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (scores[i] == kRuledOut) continue;
+    last = static_cast<int>(i);
+    left -= exp_nonpositive(clamp_exponent(scores[i] - normalizer.max));
+    if (left < 0) break;
+  }
+  return last;
+}
+
+}  // namespace
+
+GreedySearch::GreedySearch(const GenerationRequest& request, int max_length, int vocab_size)
+    : eos_id_(request.eos_id),
+      max_length_(static_cast<std::size_t>(max_length)),
+      vocab_size_(static_cast<std::size_t>(vocab_size)),
+      do_sample_(request.config.do_sample),
+      scorer_(request, vocab_size) {
+  const auto count = static_cast<std::size_t>(request.config.num_return_sequences);
+  Hypothesis prompt;
+  prompt.ids = request.prompt_ids;
+  prompt.prompt_length = static_cast<int>(request.prompt_ids.size());
+  sequences_.assign(count, prompt);
+  for (std::size_t i = 0; i < count; ++i) streams_.push_back(stream(request.config.seed, i));
+  active_.resize(count);
+  std::iota(active_.begin(), active_.end(), std::size_t{0});
+}
+
+std::vector<Search::Row> GreedySearch::rows() const {
+  std::vector<Row> rows;
+  if (done()) return rows;
+  if (parents_.empty()) return {{-1, sequences_.front().ids}};
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    const std::span<const int> ids = sequences_[active_[i]].ids;
+    rows.push_back({parents_[i], ids.last(1)});
+  }
+  return rows;
+}
+
+void GreedySearch::advance(std::span<const float> logits) {
+  const bool first = parents_.empty();  // all sequences still share the prompt's row
+  const std::size_t row_count = first ? 1 : active_.size();
+  if (done() || logits.size() != row_count * vocab_size_) {
+    throw Error(ErrorCode::internal, "a search must be given the logits of the rows it asked for");
+  }
+  std::vector<std::size_t> still_active;
+  parents_.clear();
+  std::span<const float> scores;
+  for (std::size_t i = 0; i < active_.size(); ++i) {
+    const std::size_t row = first ? 0 : i;
+    const std::span<const float> row_logits = logits.subspan(row * vocab_size_, vocab_size_);
+    Hypothesis& sequence = sequences_[active_[i]];
+    if (i == row) scores = scorer_.score(row_logits, sequence.ids);
+    const int token = choose(scores, streams_[active_[i]], sequence.ids.size());
+    append(sequence, token,
+           scorer_.normalizer().log_prob(row_logits[static_cast<std::size_t>(token)]));
+    if (sequence.finished || sequence.ids.size() >= max_length_) continue;
+    still_active.push_back(active_[i]);
+    parents_.push_back(static_cast<int>(row));
+  }
+  active_ = std::move(still_active);
+}
+
+int GreedySearch::choose(std::span<const float> scores, Random& random, std::size_t length) {
+  int token = -1;
+  if (do_sample_) {
+    token = draw(scores, random);
+  } else {
+    top_.clear();
+    top_.offer(0, 0.0f, scores);
+    if (top_.best().front().score > kRuledOut) token = top_.best().front().token;
+  }
+  if (token < 0) throw_nothing_allowed(length);
+  return token;
+}
+
+void GreedySearch::append(Hypothesis& sequence, int token, float logprob) const {
+  sequence.ids.push_back(token);
+  sequence.token_logprobs.push_back(logprob);
+  sequence.score += logprob;
+  sequence.finished = token == eos_id_;
+}
+
+}  // namespace blip

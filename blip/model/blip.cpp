@@ -1,0 +1,142 @@
+#include "blip/model/blip.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "blip/base/error.h"
+
+namespace blip {
+namespace {
+
+Linear read_projection(const TensorStore& tensors, const std::string& name, int out, int in) {
+  return Linear(tensors.weight(name + ".weight", {out, in}), Weight());
+}
+
+std::vector<float> apply(const Linear& linear, const float* x) {
+  std::vector<float> y(linear.out_features());
+  linear.forward(x, 1, y.data());
+  return y;
+}
+
+std::vector<float> normalised(std::vector<float> x) {
+  double square = 0;
+  for (const float v : x) square += double{v} * double{v};
+  const auto scale = static_cast<float>(1.0 / std::max(std::sqrt(square), 1e-12));
+  for (float& v : x) v *= scale;
+  return x;
+}
+
+}  // namespace
+
+BlipModel::BlipModel(const BlipConfig& config, const TensorStore& tensors)
+    : config_(config), vision_(config.vision, tensors) {
+  const TextConfig& text = config.text;
+  const int d = text.hidden_size;
+  const int vision_width = config.vision.hidden_size;
+  const auto read_itc_heads = [&] {
+    vision_proj_ = read_linear(tensors, "vision_proj", config.image_text_hidden_size, vision_width);
+    text_proj_ = read_linear(tensors, "text_proj", config.image_text_hidden_size, d);
+  };
+  switch (config.architecture) {
+    case Architecture::captioning:
+      text_decoder_.emplace(text, tensors, vision_width);
+      break;
+    case Architecture::question_answering:
+      text_encoder_.emplace(text, tensors, "text_encoder.", vision_width);
+      text_decoder_.emplace(text, tensors, d);
+      break;
+    case Architecture::retrieval:
+      text_encoder_.emplace(text, tensors, "text_encoder.", vision_width);
+      read_itc_heads();
+      itm_head_ = read_linear(tensors, "itm_head", 2, d);
+      break;
+    case Architecture::pretrain:
+      text_encoder_.emplace(text, tensors, "text_encoder.", vision_width);
+      text_decoder_.emplace(text, tensors, vision_width);
+      read_itc_heads();
+      itm_head_ = read_linear(tensors, "itm_head", 2, d);
+      break;
+    case Architecture::nlvr:
+      nlvr_encoder_.emplace(text, tensors, vision_width);
+      cls_head_ = {read_linear(tensors, "cls_head.0", d, d),
+                   read_linear(tensors, "cls_head.2", 2, d)};
+      break;
+    case Architecture::dual_encoder:
+      text_encoder_.emplace(text, tensors, "text_model.", vision_width);
+      dual_ = {read_linear(tensors, "text_model.pooler.dense", d, d),
+               read_projection(tensors, "visual_projection", config.projection_dim, vision_width),
+               read_projection(tensors, "text_projection", config.projection_dim, d)};
+      break;
+  }
+}
+
+void BlipModel::lacks(const char* part) const {
+  throw Error(ErrorCode::unsupported, "this checkpoint is made for " +
+                                          std::string(name(config_.architecture)) + " and has no " +
+                                          part);
+}
+
+const TextDecoder& BlipModel::text_decoder() const {
+  if (!text_decoder_) lacks("text decoder to write with");
+  return *text_decoder_;
+}
+
+const TextEncoder& BlipModel::text_encoder() const {
+  if (!text_encoder_) lacks("text encoder");
+  return *text_encoder_;
+}
+
+const NlvrEncoder& BlipModel::nlvr_encoder() const {
+  if (!nlvr_encoder_) lacks("encoder for two pictures");
+  return *nlvr_encoder_;
+}
+
+std::vector<float> BlipModel::image_projection(std::span<const float> image_embeds) const {
+  if (dual_) {
+    std::vector<float> pooled(static_cast<std::size_t>(config_.vision.hidden_size));
+    vision_.pool(image_embeds, pooled);
+    return apply(dual_->visual_projection, pooled.data());
+  }
+  if (!vision_proj_) lacks("projection of pictures (ITC)");
+  return apply(*vision_proj_, image_embeds.data());
+}
+
+std::vector<float> BlipModel::image_feat(std::span<const float> image_embeds) const {
+  return normalised(image_projection(image_embeds));
+}
+
+std::vector<float> BlipModel::text_pooler(std::span<const float> hidden) const {
+  if (!dual_) lacks("text pooler");
+  std::vector<float> pooled = apply(dual_->pooler, hidden.data());
+  for (float& v : pooled) v = std::tanh(v);
+  return pooled;
+}
+
+std::vector<float> BlipModel::text_projection(std::span<const float> hidden) const {
+  if (dual_) return apply(dual_->text_projection, text_pooler(hidden).data());
+  if (!text_proj_) lacks("projection of texts (ITC)");
+  return apply(*text_proj_, hidden.data());
+}
+
+std::vector<float> BlipModel::text_feat(std::span<const float> hidden) const {
+  return normalised(text_projection(hidden));
+}
+
+std::array<float, 2> BlipModel::itm_logits(std::span<const float> hidden) const {
+  if (!itm_head_) lacks("matching head (ITM)");
+  std::array<float, 2> logits;
+  itm_head_->forward(hidden.data(), 1, logits.data());
+  return logits;
+}
+
+std::array<float, 2> BlipModel::nlvr_logits(std::span<const float> hidden) const {
+  if (!cls_head_) lacks("classification head (NLVR2)");
+  std::vector<float> inner = apply((*cls_head_)[0], hidden.data());
+  for (float& v : inner) v = std::max(v, 0.0f);
+  std::array<float, 2> logits;
+  (*cls_head_)[1].forward(inner.data(), 1, logits.data());
+  return logits;
+}
+
+}  // namespace blip

@@ -1,0 +1,188 @@
+#include "blip/model/med.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "blip/base/error.h"
+
+namespace blip {
+
+Med::Med(const TextConfig& config, const TensorStore& tensors, const std::string& prefix,
+         int cross_width)
+    : config_(config),
+      attention_{static_cast<std::size_t>(config.num_attention_heads),
+                 static_cast<std::size_t>(config.hidden_size / config.num_attention_heads)} {
+  const int d = config.hidden_size;
+  const float eps = config.layer_norm_eps;
+  const std::string embeddings = prefix + "embeddings.";
+  word_embeddings_ = tensors.weight(embeddings + "word_embeddings.weight", {config.vocab_size, d});
+  position_embeddings_ = tensors.weight(embeddings + "position_embeddings.weight",
+                                        {config.max_position_embeddings, d});
+  embeddings_norm_ = read_layer_norm(tensors, embeddings + "LayerNorm", d, eps);
+  for (int i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string name = prefix + "encoder.layer." + std::to_string(i) + ".";
+    Layer layer;
+    layer.query = read_linear(tensors, name + "attention.self.query", d, d);
+    layer.key = read_linear(tensors, name + "attention.self.key", d, d);
+    layer.value = read_linear(tensors, name + "attention.self.value", d, d);
+    layer.attention_dense = read_linear(tensors, name + "attention.output.dense", d, d);
+    layer.attention_norm = read_layer_norm(tensors, name + "attention.output.LayerNorm", d, eps);
+    if (cross_width > 0) {
+      const std::string cross = name + "crossattention.";
+      layer.cross_query = read_linear(tensors, cross + "self.query", d, d);
+      layer.cross_key = read_linear(tensors, cross + "self.key", d, cross_width);
+      layer.cross_value = read_linear(tensors, cross + "self.value", d, cross_width);
+      layer.cross_dense = read_linear(tensors, cross + "output.dense", d, d);
+      layer.cross_norm = read_layer_norm(tensors, cross + "output.LayerNorm", d, eps);
+    }
+    layer.intermediate =
+        read_linear(tensors, name + "intermediate.dense", config.intermediate_size, d);
+    layer.output = read_linear(tensors, name + "output.dense", d, config.intermediate_size);
+    layer.output_norm = read_layer_norm(tensors, name + "output.LayerNorm", d, eps);
+    layers_.push_back(std::move(layer));
+  }
+}
+
+void Med::embed(std::span<const int> ids, std::span<const int> positions, Scratch& scratch) const {
+  scratch.reserve(config_, ids.size());
+  const auto d = static_cast<std::size_t>(config_.hidden_size);
+  float* x = scratch.x();
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= config_.vocab_size) {
+      throw Error(ErrorCode::usage, "token id " + std::to_string(ids[i]) +
+                                        " is outside the model's vocabulary of " +
+                                        std::to_string(config_.vocab_size));
+    }
+    if (positions[i] < 0 || positions[i] >= config_.max_position_embeddings) {
+      throw Error(ErrorCode::usage, "the text is longer than the " +
+                                        std::to_string(config_.max_position_embeddings) +
+                                        " tokens that the model has positions for");
+    }
+    const float* word = word_embeddings_.data() + static_cast<std::size_t>(ids[i]) * d;
+    const float* position =
+        position_embeddings_.data() + static_cast<std::size_t>(positions[i]) * d;
+    for (std::size_t k = 0; k < d; ++k) x[i * d + k] = word[k] + position[k];
+  }
+  embeddings_norm_.forward(x, ids.size(), x);
+}
+
+void Med::forward(std::size_t rows, const SelfAttention& self_attention,
+                  std::span<const CrossGroup> groups, Scratch& scratch, const Context& context,
+                  const Probe& probe) const {
+  const ThreadScope threads(context);
+  const Shape shape = {static_cast<std::int64_t>(rows), config_.hidden_size};
+  const std::span<const float> x(scratch.x(), element_count(shape));
+  if (probe) probe("text.hidden_states.0", x, shape);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    context.check_stop();
+    self_attention_sublayer(i, rows, self_attention, scratch);
+    if (!groups.empty()) {
+      const Layer& layer = layers_[i];
+      layer.cross_query.forward(scratch.x(), rows, scratch.query());
+      attend_cross(attention_, groups, i, scratch.query(), scratch.attended());
+      scratch.add_and_normalise(layer.cross_dense, layer.cross_norm, scratch.attended(), rows);
+    }
+    feed_forward_sublayer(i, rows, scratch);
+    if (probe) probe("text.hidden_states." + std::to_string(i + 1), x, shape);
+  }
+}
+
+void Med::self_attention_sublayer(std::size_t i, std::size_t rows,
+                                  const SelfAttention& self_attention, Scratch& s) const {
+  const Layer& layer = layers_[i];
+  layer.query.forward(s.x(), rows, s.query());
+  layer.key.forward(s.x(), rows, s.key_.data());
+  layer.value.forward(s.x(), rows, s.value_.data());
+  self_attention(i, s.query(), s.key_.data(), s.value_.data(), s.attended());
+  s.add_and_normalise(layer.attention_dense, layer.attention_norm, s.attended(), rows);
+}
+
+void Med::feed_forward_sublayer(std::size_t i, std::size_t rows, Scratch& s) const {
+  const Layer& layer = layers_[i];
+  layer.intermediate.forward(s.x(), rows, s.hidden_.data(), Epilogue::Activation::gelu);
+  s.add_and_normalise(layer.output, layer.output_norm, s.hidden_.data(), rows);
+}
+
+CrossKeysValues Med::project(std::span<const float> states, std::size_t tokens,
+                             const Context& context) const {
+  const ThreadScope threads(context);
+  FloatBuffer token_major(tokens * attention_.width());
+  CrossKeysValues out;
+  out.tokens = tokens;
+  const auto run = [&](const Linear& linear, std::vector<Tensor>& to) {
+    linear.forward(states.data(), tokens, token_major.data());
+    to.push_back(to_head_major(attention_, token_major.span(), tokens));
+  };
+  for (const Layer& layer : layers_) {
+    context.check_stop();
+    run(layer.cross_key, out.keys);
+    run(layer.cross_value, out.values);
+  }
+  return out;
+}
+
+void Med::Scratch::reserve(const TextConfig& config, std::size_t rows) {
+  if (rows <= rows_) return;
+  const std::size_t size = rows * static_cast<std::size_t>(config.hidden_size);
+  for (FloatBuffer* buffer : {&x_, &query_, &key_, &value_, &attended_})
+    *buffer = FloatBuffer(size);
+  hidden_ = FloatBuffer(rows * static_cast<std::size_t>(config.intermediate_size));
+  rows_ = rows;
+}
+
+void Med::Scratch::add_and_normalise(const Linear& dense, const LayerNorm& norm, const float* input,
+                                     std::size_t rows) {
+  dense.forward(input, rows, query(), Epilogue::Activation::none, x());
+  norm.forward(query(), rows, x());
+}
+
+void attend_cross(const AttentionShape& shape, std::span<const CrossGroup> groups,
+                  std::size_t layer, const float* query, float* context) {
+  for (const auto& [image, rows] : groups) {
+    attention_shared(shape, query, rows,
+                     {image->keys[layer].data(), image->values[layer].data(), image->tokens},
+                     image->tokens, context);
+    query += rows * shape.width();
+    context += rows * shape.width();
+  }
+}
+
+Tensor to_head_major(const AttentionShape& shape, std::span<const float> token_major,
+                     std::size_t tokens) {
+  const auto size = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+  Tensor out({size(shape.heads), size(tokens), size(shape.head_size)});
+  float* to = out.data();
+  for (std::size_t head = 0; head < shape.heads; ++head) {
+    for (std::size_t token = 0; token < tokens; ++token) {
+      const float* from = token_major.data() + (token * shape.heads + head) * shape.head_size;
+      to = std::copy_n(from, shape.head_size, to);
+    }
+  }
+  return out;
+}
+
+Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<std::size_t> lengths) {
+  return [shape, lengths = std::move(lengths)](std::size_t, const float* query, const float* key,
+                                               const float* value, float* context) {
+    const std::size_t d = shape.width();
+    std::size_t rows = 0;
+    for (const std::size_t length : lengths) rows += length;
+    std::vector<const float*> keys(rows), values(rows);
+    for (std::size_t i = 0; i < rows; ++i) {
+      keys[i] = key + i * d;
+      values[i] = value + i * d;
+    }
+    std::vector<AttentionQuery> queries;
+    std::size_t first = 0;
+    for (const std::size_t length : lengths) {
+      for (std::size_t i = first; i < first + length; ++i) {
+        queries.push_back(
+            {query + i * d, {&keys[first], length}, {&values[first], length}, context + i * d});
+      }
+      first += length;
+    }
+    attention_cached(shape, queries);
+  };
+}
+
+}  // namespace blip

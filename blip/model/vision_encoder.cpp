@@ -1,0 +1,133 @@
+#include "blip/model/vision_encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "blip/base/error.h"
+#include "blip/model/position_interpolation.h"
+#include "blip/ops/attention.h"
+
+namespace blip {
+namespace {
+
+/// Rearranges a picture's patches into rows of a matrix, [patches, 3 * patch * patch], in the
+/// order of the convolution kernel's weights.
+void unfold_patches(std::span<const float> pixel_values, int height, int width, int patch,
+                    float* rows) {
+  const auto h = static_cast<std::size_t>(height), w = static_cast<std::size_t>(width);
+  const auto p = static_cast<std::size_t>(patch);
+  for (std::size_t y = 0; y < h; y += p) {
+    for (std::size_t x = 0; x < w; x += p) {
+      for (std::size_t channel = 0; channel < 3; ++channel) {
+        for (std::size_t dy = 0; dy < p; ++dy) {
+          const float* source = pixel_values.data() + (channel * h + y + dy) * w + x;
+          rows = std::copy(source, source + p, rows);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+VisionEncoder::VisionEncoder(const VisionConfig& config, const TensorStore& tensors)
+    : config_(config) {
+  const std::string prefix = "vision_model.";
+  const int d = config.hidden_size;
+  const int grid = config.image_size / config.patch_size;
+  const std::string patch = prefix + "embeddings.patch_embedding";
+  patch_embedding_ =
+      Linear(tensors.weight(patch + ".weight", {d, 3, config.patch_size, config.patch_size}),
+             tensors.weight(patch + ".bias", {d}));
+  class_embedding_ = tensors.weight(prefix + "embeddings.class_embedding", {1, 1, d});
+  position_embedding_ =
+      tensors.weight(prefix + "embeddings.position_embedding", {1, 1 + grid * grid, d});
+  for (int i = 0; i < config.num_hidden_layers; ++i) {
+    const std::string layer = prefix + "encoder.layers." + std::to_string(i) + ".";
+    layers_.push_back({
+        .layer_norm1 = read_layer_norm(tensors, layer + "layer_norm1", d, config.layer_norm_eps),
+        .qkv = read_linear(tensors, layer + "self_attn.qkv", 3 * d, d),
+        .projection = read_linear(tensors, layer + "self_attn.projection", d, d),
+        .layer_norm2 = read_layer_norm(tensors, layer + "layer_norm2", d, config.layer_norm_eps),
+        .fc1 = read_linear(tensors, layer + "mlp.fc1", config.intermediate_size, d),
+        .fc2 = read_linear(tensors, layer + "mlp.fc2", d, config.intermediate_size),
+    });
+  }
+  post_layernorm_ = read_layer_norm(tensors, prefix + "post_layernorm", d, config.layer_norm_eps);
+}
+
+int VisionEncoder::num_tokens(int height, int width) const {
+  return 1 + (height / config_.patch_size) * (width / config_.patch_size);
+}
+
+const float* VisionEncoder::position_embedding(int height, int width,
+                                               std::vector<float>& own) const {
+  if (height == config_.image_size && width == config_.image_size)
+    return position_embedding_.data();
+  const int patch = config_.patch_size;
+  const EmbeddingGrid from{config_.image_size / patch, config_.image_size / patch};
+  const auto d = static_cast<std::size_t>(config_.hidden_size);
+  own = interpolate_bicubic(position_embedding_.span().subspan(d), config_.hidden_size, from,
+                            {height / patch, width / patch});
+  own.insert(own.begin(), position_embedding_.data(), position_embedding_.data() + d);
+  return own.data();
+}
+
+void VisionEncoder::embed(std::span<const float> pixel_values, int height, int width,
+                          float* x) const {
+  const auto d = static_cast<std::size_t>(config_.hidden_size);
+  const auto n = static_cast<std::size_t>(num_tokens(height, width));
+  FloatBuffer patches((n - 1) * patch_embedding_.in_features());
+  unfold_patches(pixel_values, height, width, config_.patch_size, patches.data());
+  patch_embedding_.forward(patches.data(), n - 1, x + d);
+  std::copy_n(class_embedding_.data(), d, x);
+  std::vector<float> own;
+  const float* position = position_embedding(height, width, own);
+  for (std::size_t i = 0; i < n * d; ++i) x[i] += position[i];
+}
+
+void VisionEncoder::forward(std::span<const float> pixel_values, int height, int width,
+                            std::span<float> image_embeds, const Context& context,
+                            const Probe& probe) const {
+  if (height < config_.patch_size || width < config_.patch_size ||
+      height % config_.patch_size != 0 || width % config_.patch_size != 0) {
+    throw Error(ErrorCode::usage,
+                "a picture of " + std::to_string(width) + " x " + std::to_string(height) +
+                    " pixels cannot be cut into patches of " + std::to_string(config_.patch_size));
+  }
+  const ThreadScope threads(context);
+  const auto n = static_cast<std::size_t>(num_tokens(height, width));
+  const auto d = static_cast<std::size_t>(config_.hidden_size);
+  const auto heads = static_cast<std::size_t>(config_.num_attention_heads);
+  const AttentionShape attention{heads, d / heads};
+  const Shape shape = {static_cast<std::int64_t>(n), static_cast<std::int64_t>(d)};
+
+  FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(n * 3 * d);
+  FloatBuffer hidden(n * static_cast<std::size_t>(config_.intermediate_size));
+  embed(pixel_values, height, width, x.data());
+  if (probe) probe("vision.hidden_states.0", x.span(), shape);
+
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    context.check_stop();
+    const Layer& layer = layers_[i];
+    layer.layer_norm1.forward(x.data(), n, normal.data());
+    layer.qkv.forward(normal.data(), n, qkv.data());
+    attention_all_to_all(attention, qkv.data(), n, normal.data());
+    layer.projection.forward(normal.data(), n, next.data(), Epilogue::Activation::none, x.data());
+
+    layer.layer_norm2.forward(next.data(), n, normal.data());
+    layer.fc1.forward(normal.data(), n, hidden.data(), Epilogue::Activation::gelu);
+    layer.fc2.forward(hidden.data(), n, x.data(), Epilogue::Activation::none, next.data());
+    if (probe) probe("vision.hidden_states." + std::to_string(i + 1), x.span(), shape);
+  }
+  post_layernorm_.forward(x.data(), n, image_embeds.data());
+  if (probe) probe("vision.last_hidden_state", image_embeds.first(n * d), shape);
+}
+
+void VisionEncoder::pool(std::span<const float> image_embeds, std::span<float> pooled) const {
+  post_layernorm_.forward(image_embeds.data(), 1, pooled.data());
+}
+
+}  // namespace blip

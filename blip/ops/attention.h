@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+namespace blip {
+
+/// Sizes of a multi-head attention.
+struct AttentionShape {
+  std::size_t heads;
+  std::size_t head_size;
+  std::size_t width() const { return heads * head_size; }
+};
+
+/// Self-attention of all tokens to all, as in the vision encoder.
+/// `qkv` [tokens, 3, heads, head_size] -> `out` [tokens, heads, head_size]. The scores of a block
+/// of queries stay in cache. Parallel over heads and blocks.
+void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
+                          float* out);
+
+/// One query and the tokens it attends to, each [heads, head_size] somewhere in a cache.
+struct AttentionQuery {
+  const float* query;                    ///< [heads, head_size]
+  std::span<const float* const> keys;    ///< one pointer per attended token
+  std::span<const float* const> values;  ///< one pointer per attended token
+  float* out;                            ///< [heads, head_size]
+};
+
+/// Causal self-attention over a cache whose tokens lie anywhere. Parallel over queries and heads
+/// when the work is worth it.
+void attention_cached(const AttentionShape& shape, std::span<const AttentionQuery> queries);
+
+/// Keys and values that several queries share, head-major so that each head reads in one stream.
+struct SharedKeysValues {
+  const float* keys;    ///< [heads, tokens, head_size]
+  const float* values;  ///< [heads, tokens, head_size]
+  std::size_t tokens;   ///< tokens stored
+};
+
+/// Cross-attention of `queries` [rows, heads, head_size] to one set of keys and values, read once
+/// per head for all rows -> `out` [rows, heads, head_size]. The first `attended` tokens count.
+/// Parallel over heads.
+void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
+                      const SharedKeysValues& shared, std::size_t attended, float* out);
+
+}  // namespace blip

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+
+namespace blip {
+
+/// Applied to each output row of a linear layer while it is still in cache.
+struct Epilogue {
+  enum class Activation { none, gelu };
+
+  const float* bias = nullptr;  ///< one value per output column, or none
+  Activation activation = Activation::none;
+  const float* residual = nullptr;  ///< same layout as the output, added last
+};
+
+/// y[r, c] = activation(y[r, c] + bias[c]) + residual[r, c] for columns [begin, end) of rows of
+/// length `stride`. Serial.
+void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::size_t stride,
+                    std::size_t begin, std::size_t end, float* y);
+
+/// Parameters of a layer normalisation over `width` values.
+struct LayerNormParameters {
+  const float* gamma = nullptr;
+  const float* beta = nullptr;
+  std::size_t width = 0;
+  float eps = 0;
+};
+
+/// y = LayerNorm(x) row by row; `y` may be `x`. Parallel over rows.
+void layer_norm(const LayerNormParameters& parameters, const float* x, std::size_t rows, float* y);
+
+/// In place: softmax(x * scale) of `rows` rows of `width` values, `stride` apart. Serial.
+void softmax(float* x, std::size_t rows, std::size_t width, std::size_t stride, float scale);
+
+}  // namespace blip

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+
+/// The operations of the model, written as their definitions: no vectors, no blocking, no threads.
+/// Every fast kernel is tested against these, and BLIP_ISA=reference runs the whole engine on them.
+namespace blip::reference {
+
+/// y[r, n] = sum_k x[r, k] * w[n, k], accumulated in double.
+inline void linear(const float* x, const float* w, std::size_t rows, std::size_t out,
+                   std::size_t in, float* y) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t n = 0; n < out; ++n) {
+      double sum = 0;
+      for (std::size_t k = 0; k < in; ++k) sum += double{x[r * in + k]} * double{w[n * in + k]};
+      y[r * out + n] = static_cast<float>(sum);
+    }
+  }
+}
+
+/// The exact GELU: x * Phi(x).
+inline float gelu(float x) {
+  return static_cast<float>(0.5 * double{x} * (1.0 + std::erf(double{x} * 0.70710678118654752440)));
+}
+
+/// y = (x - mean) / sqrt(variance + eps) * gamma + beta over one row of `width`.
+inline void layer_norm(const float* x, std::size_t width, const float* gamma, const float* beta,
+                       float eps, float* y) {
+  double mean = 0;
+  for (std::size_t i = 0; i < width; ++i) mean += double{x[i]};
+  mean /= static_cast<double>(width);
+  double variance = 0;
+  for (std::size_t i = 0; i < width; ++i) variance += (double{x[i]} - mean) * (double{x[i]} - mean);
+  variance /= static_cast<double>(width);
+  const double scale = 1.0 / std::sqrt(variance + double{eps});
+  for (std::size_t i = 0; i < width; ++i) {
+    y[i] = static_cast<float>((double{x[i]} - mean) * scale * double{gamma[i]} + double{beta[i]});
+  }
+}
+
+/// In place: exp(x * scale) / sum over one row.
+inline void softmax(float* x, std::size_t width, float scale) {
+  double top = -std::numeric_limits<double>::infinity();
+  for (std::size_t i = 0; i < width; ++i) top = std::fmax(top, double{x[i]} * double{scale});
+  double sum = 0;
+  for (std::size_t i = 0; i < width; ++i) sum += std::exp(double{x[i]} * double{scale} - top);
+  for (std::size_t i = 0; i < width; ++i) {
+    x[i] = static_cast<float>(std::exp(double{x[i]} * double{scale} - top) / sum);
+  }
+}
+
+}  // namespace blip::reference

@@ -1,0 +1,108 @@
+#include "blip/tasks/engine.h"
+
+#include <utility>
+
+#include "blip/base/error.h"
+#include "blip/checkpoint/checkpoint.h"
+#include "blip/generation/generation_json.h"
+#include "blip/image/image_processor.h"
+#include "blip/model/blip.h"
+#include "blip/tasks/encoded_image.h"
+#include "blip/tokenizer/tokenizer.h"
+
+namespace blip {
+namespace {
+
+/// The squash that the checkpoint asks for, or to `image_size` when one is given.
+ImageProcessorConfig processor_config(const Checkpoint& checkpoint, int image_size) {
+  ImageProcessorConfig config;
+  config.height = config.width = checkpoint.config.vision.image_size;
+  if (!checkpoint.preprocessor.is_null()) {
+    config = ImageProcessorConfig::from_json(checkpoint.preprocessor);
+  }
+  if (image_size > 0) config.height = config.width = image_size;
+  const int patch = checkpoint.config.vision.patch_size;
+  if (config.height % patch != 0 || config.width % patch != 0) {
+    throw Error(ErrorCode::usage, "an image size of " + std::to_string(config.width) + " x " +
+                                      std::to_string(config.height) +
+                                      " is no multiple of the model's patch of " +
+                                      std::to_string(patch) + " pixels");
+  }
+  return config;
+}
+
+Tokenizer open_tokenizer(const Checkpoint& checkpoint) {
+  // The authors' files come without a vocabulary: it is always bert-base-uncased's.
+  if (checkpoint.family == CheckpointFamily::authors) return Tokenizer::bert_base_uncased();
+  return Tokenizer::from_folder(checkpoint.folder);
+}
+
+}  // namespace
+
+struct Engine::Data {
+  Checkpoint checkpoint;
+  Tokenizer tokenizer;
+  ImageProcessor image_processor;
+  BlipModel model;
+  GenerationConfig generation;
+
+  Data(Checkpoint opened, const EngineOptions& options)
+      : checkpoint(std::move(opened)),
+        tokenizer(open_tokenizer(checkpoint)),
+        image_processor(processor_config(checkpoint, options.image_size)),
+        model(checkpoint.config, checkpoint.tensors) {
+    if (!checkpoint.generation.is_null()) update_from_json(generation, checkpoint.generation);
+  }
+};
+
+std::span<const float> EncodedImage::image_embeds() const {
+  return data_->image_embeds.span();
+}
+
+int EncodedImage::num_tokens() const {
+  return static_cast<int>(data_->image_embeds.dim(0));
+}
+
+Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options) {
+  Engine engine;
+  engine.data_ = std::make_shared<const Data>(
+      open_checkpoint(model, {.vision_heads = options.vision_heads}), options);
+  return engine;
+}
+
+std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
+                                         const Context& context) const {
+  const ImageProcessorConfig& size = image_processor().config();
+  const VisionEncoder& vision = model().vision();
+  FloatBuffer pixel_values(3 * static_cast<std::size_t>(size.height) *
+                           static_cast<std::size_t>(size.width));
+  std::vector<EncodedImage> encoded;
+  for (const Image& image : images) {
+    image_processor().process(image, pixel_values.data());
+    const auto data = std::make_shared<EncodedImage::Data>();
+    data->image_embeds =
+        Tensor({vision.num_tokens(size.height, size.width), vision.config().hidden_size});
+    vision.forward(pixel_values.span(), size.height, size.width, data->image_embeds.span(),
+                   context);
+    encoded.emplace_back().data_ = data;
+  }
+  return encoded;
+}
+
+const GenerationConfig& Engine::default_generation() const {
+  return data_->generation;
+}
+const BlipModel& Engine::model() const {
+  return data_->model;
+}
+const Tokenizer& Engine::tokenizer() const {
+  return data_->tokenizer;
+}
+const ImageProcessor& Engine::image_processor() const {
+  return data_->image_processor;
+}
+const Checkpoint& Engine::checkpoint() const {
+  return data_->checkpoint;
+}
+
+}  // namespace blip

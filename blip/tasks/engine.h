@@ -1,0 +1,73 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "blip/base/context.h"
+#include "blip/base/export.h"
+#include "blip/generation/generation_config.h"
+#include "blip/image/image.h"
+
+namespace blip {
+
+class BlipModel;
+class ImageProcessor;
+class Tokenizer;
+struct Checkpoint;
+
+/// How a checkpoint is opened.
+struct EngineOptions {
+  /// Side in pixels that pictures are squashed to; 0: the checkpoint's. Another than the
+  /// checkpoint's interpolates the position embeddings.
+  int image_size = 0;
+  /// Attention heads of a .pth file's vision encoder; 0: width / 64, as ViT-B and ViT-L have.
+  int vision_heads = 0;
+};
+
+/// A picture after the vision encoder: encode once, then caption it with as many prompts as wanted.
+/// A cheap handle; copies share the data. Safe to share between threads.
+class BLIP_API EncodedImage {
+ public:
+  /// image_embeds [tokens, width], row-major.
+  std::span<const float> image_embeds() const;
+  int num_tokens() const;
+
+ private:
+  friend class Engine;
+  friend class Captioner;
+  struct Data;
+  std::shared_ptr<const Data> data_;
+};
+
+/// An opened checkpoint with everything that its tasks need: weights, tokenizer, image processor,
+/// generation defaults. Immutable and safe to share between threads; copies share the weights.
+class BLIP_API Engine {
+ public:
+  /// Opens a folder in the Hugging Face layout or a .pth of the original code. Weights are mapped,
+  /// not copied, where they are f32.
+  /// Throws Error{not_found, io, bad_model, unsupported, usage}.
+  static Engine load(const std::filesystem::path& model, const EngineOptions& options = {});
+
+  /// Runs the image processor and the vision encoder, one picture after the other.
+  /// Throws Error{cancelled}.
+  std::vector<EncodedImage> encode(std::span<const Image> images,
+                                   const Context& context = {}) const;
+
+  /// The checkpoint's generation defaults (generation_config.json over transformers').
+  const GenerationConfig& default_generation() const;
+
+  const BlipModel& model() const;
+  const Tokenizer& tokenizer() const;
+  const ImageProcessor& image_processor() const;
+  const Checkpoint& checkpoint() const;
+
+ private:
+  struct Data;
+  std::shared_ptr<const Data> data_;
+};
+
+}  // namespace blip

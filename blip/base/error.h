@@ -40,8 +40,7 @@ BLIP_API int exit_status(ErrorCode code) noexcept;
 BLIP_API std::string_view name(ErrorCode code) noexcept;
 
 /// `text` in double quotes, control characters and bytes that are not UTF-8 escaped, and cut after
-/// about 200 bytes: for messages that repeat what a file or user said. Call it as blip::quoted
-/// where <iomanip> may be included: for a std::string, lookup would find std::quoted.
+/// about 200 bytes: for messages that repeat what a file or user said.
 BLIP_API std::string in_quotes(std::string_view text);
 
 }  // namespace blip

@@ -105,29 +105,43 @@ inline std::string zeros_file(
   return legacy_file(pickle::dict({{"model", pickle::dict(entries)}}), storages);
 }
 
-/// A zip archive of stored entries, without checksums. `method` is what its directory claims.
+struct ZipOptions {
+  std::uint16_t method = 0;  ///< what the directory claims
+  bool zip64 = false;        ///< sizes and places in the records for large archives
+};
+
+/// A zip archive of stored entries, without checksums.
 inline std::string zip_file(const std::vector<std::pair<std::string, std::string>>& entries,
-                            std::uint16_t method = 0) {
-  using std::uint16_t;
-  using std::uint32_t;
+                            const ZipOptions& options = {}) {
+  const auto u16 = [](std::size_t v) { return little_endian(static_cast<std::uint16_t>(v)); };
+  const auto u32 = [](std::size_t v) { return little_endian(static_cast<std::uint32_t>(v)); };
+  const auto u64 = [](std::size_t v) { return little_endian(std::uint64_t{v}); };
+  const auto in_64 = [&](std::size_t v) { return u32(options.zip64 ? 0xffffffff : v); };
+  const auto fields = [&](const std::string& name, std::size_t size, std::size_t extra) {
+    return u16(0) + u16(options.method) + std::string(8, '\0') + in_64(size) + in_64(size) +
+           u16(name.size()) + u16(extra);
+  };
   std::string out;
   std::string directory;
   for (const auto& [name, data] : entries) {
-    const auto size = static_cast<uint32_t>(data.size());
-    const std::string fields = little_endian<uint16_t>(0) + little_endian(method) +
-                               std::string(8, '\0') + little_endian(size) + little_endian(size) +
-                               little_endian(static_cast<uint16_t>(name.size())) +
-                               little_endian<uint16_t>(0);
-    const auto offset = static_cast<uint32_t>(out.size());
-    out += "PK\x03\x04" + little_endian<uint16_t>(0) + fields + name + data;
-    directory += "PK\x01\x02" + std::string(4, '\0') + fields + std::string(10, '\0') +
-                 little_endian(offset) + name;
+    const std::size_t size = data.size();
+    const std::string extra = options.zip64 ? u16(9) + u16(1) + "x" + u16(1) + u16(24) + u64(size) +
+                                                  u64(size) + u64(out.size())
+                                            : "";
+    directory += "PK\x01\x02" + std::string(4, '\0') + fields(name, size, extra.size()) +
+                 std::string(10, '\0') + in_64(out.size()) + name + extra;
+    out += "PK\x03\x04" + u16(0) + fields(name, size, 0) + name + data;
   }
-  const auto count = static_cast<uint16_t>(entries.size());
-  const auto start = static_cast<uint32_t>(out.size());
-  return out + directory + "PK\x05\x06" + std::string(4, '\0') + little_endian(count) +
-         little_endian(count) + little_endian(static_cast<uint32_t>(directory.size())) +
-         little_endian(start) + std::string(2, '\0');
+  const std::size_t start = out.size();
+  const std::size_t count = entries.size();
+  out += directory;
+  if (options.zip64) {
+    const std::size_t end = out.size();
+    out += "PK\x06\x06" + u64(44) + std::string(12, '\0') + u64(count) + u64(count) +
+           u64(directory.size()) + u64(start) + "PK\x06\x07" + u32(0) + u64(end) + u32(1);
+  }
+  return out + "PK\x05\x06" + u32(0) + u16(count) + u16(count) + u32(directory.size()) +
+         in_64(start) + u16(0);
 }
 
 /// A folder that exists as long as the object does.

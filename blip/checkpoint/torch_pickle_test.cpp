@@ -308,7 +308,8 @@ TEST(TorchPickle, ReadsOnlyStoredLittleEndianZips) {
   const std::vector<std::pair<std::string, std::string>> entries{
       {"any/data.pkl", object}, {"any/byteorder", "little"}, {"any/data/7", little_endian(2.5f)}};
   EXPECT_EQ(values(read(zip_file(entries)), "w", {1}), (std::vector<float>{2.5f}));
-  expect_error(zip_file(entries, 8), ErrorCode::unsupported, "compressed");
+  EXPECT_EQ(values(read(zip_file(entries, {.zip64 = true})), "w", {1}), (std::vector<float>{2.5f}));
+  expect_error(zip_file(entries, {.method = 8}), ErrorCode::unsupported, "compressed");
   auto big = entries;
   big[1].second = "big";
   expect_error(zip_file(big), ErrorCode::unsupported, "big-endian");
@@ -319,6 +320,10 @@ TEST(TorchPickle, ReadsOnlyStoredLittleEndianZips) {
   expect_error(zip_file({entries[0]}), ErrorCode::bad_model, "missing");
   expect_error(zip_file({entries[0], entries[0]}), ErrorCode::bad_model, "two entries");
   expect_error(zip_file(entries) + "x", ErrorCode::bad_model, "no directory");
+  const std::string large = zip_file(entries, {.zip64 = true});
+  for (std::size_t size = 0; size < large.size(); ++size) {
+    EXPECT_THROW(read(large.substr(0, size)), Error) << size;
+  }
 }
 
 /// Whatever happens to a file, the only outcomes are tensors and blip::Error.

@@ -39,7 +39,9 @@ TEST(Validate, AcceptsDefaultsAndLimits) {
       [](auto& c) { c.do_sample = true, c.num_return_sequences = 9; },
       [](auto& c) { c.do_sample = true, c.top_p = 0, c.min_p = 1, c.top_k = 0; },
       [](auto& c) { c.length_penalty = -10; },
-      [](auto& c) { c.bad_words_ids = {{0}, {1, 2}}, c.forced_prefix_ids = {0}; },
+      [](auto& c) {
+        c.bad_words_ids = {{0}, {1, 2}}, c.forced_prefix_ids = {0};
+      },
   };
   for (const Change& change : good) EXPECT_EQ(complaint(change), "");
 }
@@ -81,13 +83,19 @@ TEST(Validate, NamesTheFieldOfABadValue) {
       {"repetition_penalty", [](auto& c) { c.repetition_penalty = 1e300; }},
       {"no_repeat_ngram_size", [](auto& c) { c.no_repeat_ngram_size = -1; }},
       {"bad_words_ids", [](auto& c) { c.bad_words_ids = {{}}; }},
-      {"bad_words_ids", [](auto& c) { c.bad_words_ids = {{3, -1}}; }},
+      {"bad_words_ids",
+       [](auto& c) {
+         c.bad_words_ids = {{3, -1}};
+       }},
       {"forced_prefix_ids", [](auto& c) { c.forced_prefix_ids = {-1}; }},
   };
-  for (const auto& [field, change] : bad) {
-    const bool sampling = std::set<std::string>{"temperature", "top_k",          "top_p", "min_p",
-                                                "typical_p",   "epsilon_cutoff", "eta_cutoff"}
-                              .contains(field);
+  for (const auto& entry : bad) {
+    const char* const field = entry.field;
+    const Change& change = entry.change;
+    const bool sampling =
+        std::set<std::string>{"temperature", "top_k",          "top_p",     "min_p",
+                              "typical_p",   "epsilon_cutoff", "eta_cutoff"}
+            .contains(field);
     if (sampling) {
       EXPECT_EQ(complaint(change), "") << field << " is not read without do_sample";
     }

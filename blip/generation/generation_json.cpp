@@ -62,8 +62,8 @@ void update_from_json(GenerationConfig& config, const Json& json) {
       read(*found, field);
     } catch (const std::exception&) {
       const std::string value = found->dump(-1, ' ', false, Json::error_handler_t::replace);
-      throw Error(ErrorCode::bad_model, std::string("the generation option ") + key +
-                                            " cannot be " + in_quotes(value));
+      throw Error(ErrorCode::bad_model,
+                  std::string("the generation option ") + key + " cannot be " + in_quotes(value));
     }
   });
 }

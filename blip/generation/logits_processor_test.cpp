@@ -159,9 +159,8 @@ TEST(TopCandidates, AgreesWithAStableSort) {
           all.push_back({0, base + row[i], beam, static_cast<int>(i)});
         }
       }
-      std::stable_sort(all.begin(), all.end(), [](const Candidate& a, const Candidate& b) {
-        return a.score > b.score;
-      });
+      std::stable_sort(all.begin(), all.end(),
+                       [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
       all.resize(std::min(all.size(), capacity));
       ASSERT_EQ(top.best().size(), all.size());
       for (std::size_t i = 0; i < all.size(); ++i) {

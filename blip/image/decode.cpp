@@ -63,7 +63,7 @@ constexpr std::array kKnownFormats = {
 
 bool is_pnm(std::string_view start) {
   return start.size() >= 3 && start[0] == 'P' && start[1] >= '1' && start[1] <= '6' &&
-         std::isspace(static_cast<unsigned char>(start[2])) != 0;
+         " \t\n\v\f\r"sv.find(start[2]) != std::string_view::npos;
 }
 
 Decoder find_decoder(std::string_view start) {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 
 #include "blip/image/codecs.h"
@@ -28,7 +27,7 @@ class Scanner {
     skip_space();
     std::uint32_t value = 0;
     int digits = 0;
-    for (; at_ < bytes_.size() && std::isdigit(bytes_[at_]) != 0; ++at_, ++digits) {
+    for (; at_ < bytes_.size() && bytes_[at_] >= '0' && bytes_[at_] <= '9'; ++at_, ++digits) {
       if (digits == kMaxDigits) throw damaged(kFormat, "a number is too long");
       value = value * 10 + (bytes_[at_] - unsigned{'0'});
     }
@@ -54,7 +53,7 @@ class Scanner {
   }
 
  private:
-  static bool is_space(std::uint8_t byte) { return std::isspace(byte) != 0; }
+  static bool is_space(std::uint8_t byte) { return byte == ' ' || (byte >= '\t' && byte <= '\r'); }
 
   void skip_comment() {
     while (at_ < bytes_.size() && bytes_[at_] != '\n' && bytes_[at_] != '\r') ++at_;

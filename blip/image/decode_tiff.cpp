@@ -77,6 +77,28 @@ void set_up_ycbcr(TIFF* tiff, Layout& layout) {
   }
 }
 
+/// Whether `sample` below can read them: 1, 2 and 4 bits alone, deep ones only where PIL has a
+/// mode.
+bool has_handled_samples(const Layout& layout) {
+  const bool palette = layout.photometric == PHOTOMETRIC_PALETTE;
+  const bool whole =
+      layout.format == SAMPLEFORMAT_UINT || (layout.is_grey() && layout.format == SAMPLEFORMAT_INT);
+  switch (layout.bits) {
+    case 1:
+    case 2:
+    case 4:
+      return whole && layout.samples == 1;
+    case 8:
+      return whole;
+    case 16:
+      return whole && !palette && layout.photometric != PHOTOMETRIC_YCBCR;
+    case 32:
+      return layout.is_grey() && (whole || layout.format == SAMPLEFORMAT_IEEEFP);
+    default:
+      return false;
+  }
+}
+
 Layout read_layout(TIFF* tiff, const ImageOptions& options) {
   Layout layout;
   TIFFGetField(tiff, TIFFTAG_IMAGEWIDTH, &layout.width);
@@ -101,18 +123,11 @@ Layout read_layout(TIFF* tiff, const ImageOptions& options) {
   layout.colors = color ? 3 : inks ? 4 : 1;
   constexpr unsigned kMaxSamples = 8;
   if (layout.samples < layout.colors || layout.samples > kMaxSamples) refuse(layout);
-  const bool small = layout.bits == 1 || layout.bits == 2 || layout.bits == 4;
-  const bool whole =
-      layout.format == SAMPLEFORMAT_UINT || (layout.is_grey() && layout.format == SAMPLEFORMAT_INT);
-  const bool handled =
-      (small && layout.colors == 1 && layout.samples == 1 && whole) ||
-      (layout.bits == 8 && whole) || (layout.bits == 16 && whole && !palette) ||
-      (layout.bits == 32 && layout.is_grey() && (whole || layout.format == SAMPLEFORMAT_IEEEFP));
-  if (!handled || (layout.photometric == PHOTOMETRIC_YCBCR && layout.bits != 8)) refuse(layout);
+  if (!has_handled_samples(layout)) refuse(layout);
 
   if (!inks) layout.alpha = alpha_of(tiff, layout);
-  if (layout.alpha == Alpha::straight && options.alpha == AlphaMode::drop)
-    layout.alpha = Alpha::none;
+  const bool dropped = options.alpha == AlphaMode::drop;
+  if (layout.alpha == Alpha::straight && dropped) layout.alpha = Alpha::none;
   layout.kept = layout.colors + (layout.alpha == Alpha::none ? 0 : 1);
   return layout;
 }
@@ -176,8 +191,8 @@ void read_strips(const TiffFile& file, const Layout& layout, std::uint8_t* out) 
   std::vector<std::uint8_t> row(static_cast<std::size_t>(size));
   for (unsigned plane = 0; plane < (layout.planar ? layout.kept : 1u); ++plane) {
     for (std::uint32_t y = 0; y < layout.height; ++y) {
-      if (TIFFReadScanline(file.get(), row.data(), y, static_cast<std::uint16_t>(plane)) < 0)
-        file.fail();
+      const auto sample_plane = static_cast<std::uint16_t>(plane);
+      if (TIFFReadScanline(file.get(), row.data(), y, sample_plane) < 0) file.fail();
       keep_row(layout, row.data(), layout.width, plane,
                out + std::size_t{y} * layout.width * layout.kept);
     }
@@ -205,8 +220,8 @@ void read_tiles(const TiffFile& file, const Layout& layout, std::uint8_t* out) {
   for (unsigned plane = 0; plane < (layout.planar ? layout.kept : 1u); ++plane) {
     for (std::uint32_t y = 0; y < layout.height; y += std::min(down, layout.height - y)) {
       for (std::uint32_t x = 0; x < layout.width; x += std::min(across, layout.width - x)) {
-        if (TIFFReadTile(file.get(), tile.data(), x, y, 0, static_cast<std::uint16_t>(plane)) < 0)
-          file.fail();
+        const auto sample_plane = static_cast<std::uint16_t>(plane);
+        if (TIFFReadTile(file.get(), tile.data(), x, y, 0, sample_plane) < 0) file.fail();
         const std::uint32_t columns = std::min(across, layout.width - x);
         const std::uint32_t rows = std::min(down, layout.height - y);
         for (std::uint32_t r = 0; r < rows; ++r) {
@@ -225,8 +240,9 @@ std::array<std::uint8_t, 256 * 3> read_palette(TIFF* tiff, const Layout& layout)
   }
   std::array<std::uint8_t, 256 * 3> palette = {};
   for (std::size_t i = 0; i < std::size_t{1} << layout.bits; ++i) {
-    for (std::size_t c = 0; c < 3; ++c)
+    for (std::size_t c = 0; c < 3; ++c) {
       palette[i * 3 + c] = static_cast<std::uint8_t>(maps[c][i] >> 8);
+    }
   }
   return palette;
 }

@@ -215,12 +215,14 @@ bool has(const char* file) { return std::filesystem::exists(folder() / file); }
 
 void register_generation() {
   if (has("caption.json")) {
-    for (const Json& c : read_json(folder() / "caption.json")["cases"]) {
+    const Json cases = read_json(folder() / "caption.json")["cases"];
+    for (const Json& c : cases) {
       add_test("D_generate", "caption." + c["name"].get<std::string>(), [c] { check_caption_case(c); });
     }
   }
   if (has("vqa.json")) {
-    for (const Json& c : read_json(folder() / "vqa.json")["cases"]) {
+    const Json cases = read_json(folder() / "vqa.json")["cases"];
+    for (const Json& c : cases) {
       add_test("D_generate", "vqa." + c["name"].get<std::string>(), [c] { check_vqa_case(c); });
     }
   }
@@ -233,7 +235,8 @@ void register_generation() {
   }
   if (has("logits_processors.json")) {
     const auto tensors = std::make_shared<const Tensors>(folder() / "logits_processors.safetensors");
-    for (const Json& c : read_json(folder() / "logits_processors.json")["cases"]) {
+    const Json cases = read_json(folder() / "logits_processors.json")["cases"];
+    for (const Json& c : cases) {
       add_test("D_generate", "logits_processors." + c["id"].dump() + "." + c["mode"].get<std::string>(),
                [c, tensors] { check_processors(c, *tensors); });
     }

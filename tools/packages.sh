@@ -1,0 +1,25 @@
+# Sourced by tools/demo and tools/test: installs what is missing of Debian's packages.
+#   ensure_packages NAME...
+ensure_packages() {
+  local missing=() name
+  for name in "$@"; do
+    dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null | grep -qx installed || missing+=("$name")
+  done
+  [ ${#missing[@]} -eq 0 ] && return 0
+  if ! command -v apt-get >/dev/null; then
+    echo "These packages are needed (Debian's names): ${missing[*]}" >&2
+    return 1
+  fi
+  local sudo=()
+  [ "$(id -u)" -eq 0 ] || sudo=(sudo)
+  echo "Installing: ${missing[*]}" >&2
+  "${sudo[@]}" apt-get update -q >/dev/null
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+BUILD_PACKAGES=(
+  g++ cmake ninja-build pkg-config
+  libdnnl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
+  libutf8proc-dev nlohmann-json3-dev libcli11-dev
+)
+TEST_PACKAGES=(libgtest-dev libssl-dev ccache clang-14 clang-format-14 libomp-14-dev python3)

@@ -23,7 +23,7 @@ struct ImageOptions {
   /// it. TIFF's orientation is always applied, as PIL does.
   bool exif_orientation = false;
   /// Pictures whose header says more than this are refused before they are decoded, which then
-  /// takes at most about 12 bytes a pixel. The default is where PIL begins to warn.
+  /// takes at most about 12 bytes a pixel. The default is where PIL refuses.
   std::int64_t max_pixels = 178'956'970;
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "blip/base/json.h"
+#include "blip/image/decode.h"
 #include "blip/tasks/captioning.h"
 
 namespace {
@@ -29,7 +30,8 @@ int main(int argc, char** argv) {
     const double encoded = seconds();
     const blip::Caption caption = captioner.caption({&request, 1}, options)[0][0];
     const double end = seconds();
-    const blip::Json row = {{"vision", encoded - start}, {"total", end - start}, {"ids", caption.ids}};
+    const blip::Json row = {
+        {"vision", encoded - start}, {"total", end - start}, {"ids", caption.ids}};
     std::printf("%s\n", row.dump().c_str());
     std::fflush(stdout);
   }

@@ -1,7 +1,7 @@
 #pragma once
 
-/// blip.cpp: BLIP (arXiv 2201.12086) as a library. This header is the public interface; nothing else
-/// is promised. See examples/caption for a program of ten lines.
+/// blip.cpp: BLIP (arXiv 2201.12086) as a library. This header is the public interface; nothing
+/// else is promised. See examples/caption for a program of ten lines.
 
 #include "blip/base/context.h"
 #include "blip/base/error.h"

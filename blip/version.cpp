@@ -2,6 +2,8 @@
 
 namespace blip {
 
-const char* version() noexcept { return BLIP_VERSION; }
+const char* version() noexcept {
+  return BLIP_VERSION;
+}
 
 }  // namespace blip

@@ -33,6 +33,11 @@ struct Path {
   bool ended() const { return ids.back() == kEnd; }
 };
 
+struct Found {
+  std::vector<Path> best;
+  std::size_t steps;  ///< tokens that had to be looked at
+};
+
 bool better(const Path& a, const Path& b) {
   return a.sum > b.sum;
 }
@@ -59,13 +64,15 @@ std::vector<Path> best_continuations(const FakeModel& model, const GenerationReq
 
 // Beam search as transformers 5 describes it, with nothing clever: `sum` of what it returns is the
 // final score. Needs a vocabulary of at least 2 * num_beams.
-std::vector<Path> naive_transformers(const FakeModel& model, const GenerationRequest& r) {
+Found naive_transformers(const FakeModel& model, const GenerationRequest& r) {
   const std::size_t beams = static_cast<std::size_t>(r.config.num_beams);
   const std::size_t max_length =
       r.prompt_ids.size() + static_cast<std::size_t>(*r.config.max_new_tokens);
   std::vector<Path> running = {{r.prompt_ids, 0}};
   std::vector<Path> finished;
+  std::size_t steps = 0;
   for (;;) {
+    ++steps;
     const std::vector<Path> candidates = best_continuations(model, r, running);
     const std::size_t length = candidates[0].ids.size();
     const auto scored = [&](double sum, std::size_t tokens) {
@@ -92,11 +99,11 @@ std::vector<Path> naive_transformers(const FakeModel& model, const GenerationReq
     if (reachable <= (full ? finished.back().sum : kNothing)) break;
   }
   finished.resize(static_cast<std::size_t>(r.config.num_return_sequences));
-  return finished;
+  return {finished, steps};
 }
 
 // Beam search of transformers 4.15, the same way.
-std::vector<Path> naive_authors(const FakeModel& model, const GenerationRequest& r) {
+Found naive_authors(const FakeModel& model, const GenerationRequest& r) {
   const std::size_t beams = static_cast<std::size_t>(r.config.num_beams);
   const std::size_t max_length =
       r.prompt_ids.size() + static_cast<std::size_t>(*r.config.max_new_tokens);
@@ -109,7 +116,9 @@ std::vector<Path> naive_authors(const FakeModel& model, const GenerationRequest&
     finished.resize(std::min(finished.size(), beams));
   };
   bool done = false;
+  std::size_t steps = 0;
   while (!done && running[0].ids.size() < max_length) {
+    ++steps;
     const std::size_t length = running[0].ids.size();
     const std::vector<Path> candidates = best_continuations(model, r, running);
     running.clear();
@@ -129,7 +138,7 @@ std::vector<Path> naive_authors(const FakeModel& model, const GenerationRequest&
     for (const Path& path : running) keep(path, max_length);
   }
   finished.resize(static_cast<std::size_t>(r.config.num_return_sequences));
-  return finished;
+  return {finished, steps};
 }
 
 GenerationRequest random_request(Random& random) {
@@ -138,7 +147,7 @@ GenerationRequest random_request(Random& random) {
   };
   GenerationRequest r;
   r.eos_id = kEnd;
-  for (int i = below(4); i >= 0; --i) r.prompt_ids.push_back(below(20));
+  for (int i = below(12); i >= 0; --i) r.prompt_ids.push_back(below(20));
   GenerationConfig& c = r.config;
   c.max_new_tokens = 1 + below(9);
   c.num_beams = 2 + below(7);
@@ -151,9 +160,9 @@ GenerationRequest random_request(Random& random) {
   return r;
 }
 
-void expect_agreement(
-    BeamSemantics semantics,
-    const std::function<std::vector<Path>(const FakeModel&, const GenerationRequest&)>& naive) {
+using Naive = Found (*)(const FakeModel&, const GenerationRequest&);
+
+void expect_agreement(BeamSemantics semantics, Naive naive) {
   Random random(semantics == BeamSemantics::authors ? 40 : 50);
   int ended = 0;
   int cut = 0;
@@ -165,8 +174,11 @@ void expect_agreement(
                           .bonus = static_cast<float>(trial % 4)};
     GenerationRequest r = random_request(random);
     r.config.semantics = semantics;
-    const std::vector<Hypothesis> results = generate_one(model, r);
-    const std::vector<Path> expected = naive(model, r);
+    std::vector<std::size_t> rows;
+    const std::vector<Hypothesis> results =
+        generate(std::span(&r, 1), model.vocab_size, model.step(&rows)).front();
+    const auto [expected, steps] = naive(model, r);
+    EXPECT_EQ(rows.size(), steps) << "trial " << trial;
     ASSERT_EQ(results.size(), expected.size());
     for (std::size_t i = 0; i < results.size(); ++i) {
       const Hypothesis& h = results[i];

@@ -30,7 +30,8 @@ class BlipModel {
   /// Statements about two pictures.
   const NlvrEncoder& nlvr_encoder() const;
 
-  /// The projected class token of `image_embeds`, and the same scaled to length 1: image_feat (ITC).
+  /// The projected class token of `image_embeds`, and the same scaled to length 1: image_feat
+  /// (ITC).
   std::vector<float> image_projection(std::span<const float> image_embeds) const;
   std::vector<float> image_feat(std::span<const float> image_embeds) const;
   /// The projected first token of `hidden`, and the same scaled to length 1: text_feat (ITC).

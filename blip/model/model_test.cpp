@@ -26,7 +26,8 @@ const BlipModel& model() {
 /// A picture that is no picture, but the same everywhere.
 std::vector<float> pattern(int side) {
   std::vector<float> pixels(3 * static_cast<std::size_t>(side) * static_cast<std::size_t>(side));
-  for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = std::sin(static_cast<float>(i) * 0.37f);
+  for (std::size_t i = 0; i < pixels.size(); ++i)
+    pixels[i] = std::sin(static_cast<float>(i) * 0.37f);
   return pixels;
 }
 
@@ -38,7 +39,8 @@ Tensor encode(int side, const Context& context = {}) {
 }
 
 CrossKeysValues keys_values_of(const Tensor& embeds) {
-  return model().text_decoder().attend_to(embeds.span(), static_cast<std::size_t>(embeds.dim(0)), {});
+  return model().text_decoder().attend_to(embeds.span(), static_cast<std::size_t>(embeds.dim(0)),
+                                          {});
 }
 
 TEST(KeyValueCache, BeamsShareTheirPastAndFreeIt) {
@@ -80,7 +82,8 @@ TEST(VisionEncoder, EveryInstructionSetAgreesWithTheReference) {
   for (const Isa isa : supported_isas()) {
     force_isa(isa);
     const Tensor got = encode(64);
-    for (std::size_t i = 0; i < got.size(); ++i) ASSERT_NEAR(got.data()[i], wanted.data()[i], 2e-4) << name(isa);
+    for (std::size_t i = 0; i < got.size(); ++i)
+      ASSERT_NEAR(got.data()[i], wanted.data()[i], 2e-4) << name(isa);
   }
   force_isa(supported_isas().back());
 }
@@ -115,7 +118,8 @@ TEST(TextDecoder, TokenByTokenEqualsAllAtOnce) {
   for (std::size_t t = 0; t < ids.size(); ++t) {
     const DecoderRow row{t == 0 ? -1 : 0, std::span(ids).subspan(t, 1), &image};
     decoder.step(steps, {&row, 1}, step, {});
-    for (std::size_t i = 0; i < vocab; ++i) ASSERT_EQ(step[i], at_once[t * vocab + i]) << "token " << t;
+    for (std::size_t i = 0; i < vocab; ++i)
+      ASSERT_EQ(step[i], at_once[t * vocab + i]) << "token " << t;
   }
 }
 

@@ -19,7 +19,9 @@ const Captioner& captioner() {
   return made;
 }
 
-Image sample(const std::string& name) { return load_image(kModel / "samples" / name); }
+Image sample(const std::string& name) {
+  return load_image(kModel / "samples" / name);
+}
 
 CaptionOptions with(int num_beams) {
   CaptionOptions options;
@@ -69,7 +71,8 @@ TEST(Captioner, TokensCarryTheirLogProbabilities) {
   const std::string prompt = "a";
   const std::vector<CaptionRequest> requests = requests_for({&prompt, 1});
   const Caption caption = captioner().caption(requests, with(1))[0][0];
-  EXPECT_EQ(caption.tokens.size() + 2, caption.ids.size()) << "[DEC] and the prompt are not generated";
+  EXPECT_EQ(caption.tokens.size() + 2, caption.ids.size())
+      << "[DEC] and the prompt are not generated";
   double sum = 0;
   for (const CaptionToken& token : caption.tokens) {
     EXPECT_LE(token.logprob, 0.0f);

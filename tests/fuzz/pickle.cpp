@@ -1,4 +1,5 @@
-// Any bytes as a file of torch.save, zip or legacy: an error or tensors whose every byte may be read.
+// Any bytes as a file of torch.save, zip or legacy: an error or tensors whose every byte may be
+// read.
 #include <cstdint>
 #include <span>
 
@@ -12,7 +13,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     unsigned sum = 0;
     for (const auto& [name, tensor] : store.tensors()) {
       for (const std::byte b : tensor.bytes) sum += static_cast<unsigned>(b);
-      if (tensor.bytes.size() != blip::element_count(tensor.shape) * size_of(tensor.dtype)) __builtin_trap();
+      if (tensor.bytes.size() != blip::element_count(tensor.shape) * size_of(tensor.dtype))
+        __builtin_trap();
     }
     static volatile unsigned sink;
     sink = sum;

@@ -12,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     unsigned sum = 0;
     for (const auto& [name, tensor] : store.tensors()) {
       for (const std::byte b : tensor.bytes) sum += static_cast<unsigned>(b);
-      if (tensor.bytes.size() != blip::element_count(tensor.shape) * size_of(tensor.dtype)) __builtin_trap();
+      if (tensor.bytes.size() != blip::element_count(tensor.shape) * size_of(tensor.dtype))
+        __builtin_trap();
     }
     static volatile unsigned sink;
     sink = sum;

@@ -1,4 +1,5 @@
-// Any bytes as a text, and as a vocabulary: ids within the vocabulary, and no crash on the way back.
+// Any bytes as a text, and as a vocabulary: ids within the vocabulary, and no crash on the way
+// back.
 #include <cstdint>
 #include <string_view>
 

@@ -11,9 +11,11 @@ GenerationConfig generation_config(const Json& params, GenerationConfig defaults
   return defaults;
 }
 
-std::vector<Hypothesis> decode(const TextDecoder& decoder, const Tensor& states, const GenerationRequest& request,
+std::vector<Hypothesis> decode(const TextDecoder& decoder, const Tensor& states,
+                               const GenerationRequest& request,
                                const std::function<void(std::span<const StepRow>)>& observe) {
-  const CrossKeysValues keys_values = decoder.attend_to(states.span(), static_cast<std::size_t>(states.dim(0)), {});
+  const CrossKeysValues keys_values =
+      decoder.attend_to(states.span(), static_cast<std::size_t>(states.dim(0)), {});
   DecoderState state(decoder.config());
   const StepFunction step = [&](std::span<const StepRow> rows, std::span<float> logits) {
     if (observe) observe(rows);
@@ -32,15 +34,19 @@ std::vector<int> decoder_prompt(const TextConfig& config, const Json& ids) {
   return prompt;
 }
 
-Tensor question_states(const BlipModel& model, const Tensor& image_embeds, std::span<const int> question) {
+Tensor question_states(const BlipModel& model, const Tensor& image_embeds,
+                       std::span<const int> question) {
   const TextEncoder& encoder = model.text_encoder();
-  const CrossKeysValues image = encoder.attend_to(image_embeds.span(), static_cast<std::size_t>(image_embeds.dim(0)), {});
+  const CrossKeysValues image =
+      encoder.attend_to(image_embeds.span(), static_cast<std::size_t>(image_embeds.dim(0)), {});
   const EncoderText text{question, &image};
   return encoder.forward({&text, 1}, {});
 }
 
-std::vector<int> without_padding(const std::vector<int>& ids, std::size_t prompt_length, int sep_id) {
-  const auto end = std::find(ids.begin() + static_cast<std::ptrdiff_t>(prompt_length), ids.end(), sep_id);
+std::vector<int> without_padding(const std::vector<int>& ids, std::size_t prompt_length,
+                                 int sep_id) {
+  const auto end =
+      std::find(ids.begin() + static_cast<std::ptrdiff_t>(prompt_length), ids.end(), sep_id);
   return {ids.begin(), end == ids.end() ? end : end + 1};
 }
 

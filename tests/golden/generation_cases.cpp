@@ -3,8 +3,8 @@
 #include <cmath>
 #include <memory>
 
-#include "blip/checkpoint/checkpoint.h"
 #include "blip/base/error.h"
+#include "blip/checkpoint/checkpoint.h"
 #include "blip/generation/logits_processor.h"
 #include "blip/generation/logits_warper.h"
 #include "blip/generation/softmax.h"
@@ -15,7 +15,9 @@
 namespace blip::golden {
 namespace {
 
-std::filesystem::path folder() { return root() / "D_generate"; }
+std::filesystem::path folder() {
+  return root() / "D_generate";
+}
 
 /// A checkpoint with the pictures of a case file encoded.
 struct Setup {
@@ -25,7 +27,8 @@ struct Setup {
         model(checkpoint.config, checkpoint.tensors),
         tokenizer(Tokenizer::from_folder(path)) {
     Computed unused;
-    pictures = encode_pictures(model, Tensors(resolve("D_generate/" + inputs)), "pixel_values", unused);
+    pictures =
+        encode_pictures(model, Tensors(resolve("D_generate/" + inputs)), "pixel_values", unused);
   }
 
   std::filesystem::path path;
@@ -54,24 +57,29 @@ GenerationRequest request_for(const Setup& s, const Json& prompt_ids, const Json
 }
 
 /// Compares what a request returned with one entry of "results".
-void expect_result(const std::vector<Hypothesis>& got, const Json& result, const Setup& s, const std::string& what) {
+void expect_result(const std::vector<Hypothesis>& got, const Json& result, const Setup& s,
+                   const std::string& what) {
   const bool exact = result["robust"].get<bool>();
   const int sep = s.checkpoint.config.text.sep_token_id;
   ASSERT_EQ(got.size(), result["ids"].size()) << what;
   for (std::size_t i = 0; i < got.size(); ++i) {
     const auto wanted = result["ids"][i].get<std::vector<int>>();
     if (exact) {
-      EXPECT_EQ(got[i].ids, without_padding(wanted, static_cast<std::size_t>(got[i].prompt_length), sep)) << what << ", sequence " << i;
+      EXPECT_EQ(got[i].ids,
+                without_padding(wanted, static_cast<std::size_t>(got[i].prompt_length), sep))
+          << what << ", sequence " << i;
       EXPECT_EQ(s.tokenizer.decode(got[i].ids), result["text"][i].get<std::string>()) << what;
     }
     if (result.contains("sequences_scores")) {
       const double score = result["sequences_scores"][i].get<double>();
-      EXPECT_NEAR(got[i].score, score, 1e-4 * std::fabs(score) + 1e-6) << what << ", sequence " << i;
+      EXPECT_NEAR(got[i].score, score, 1e-4 * std::fabs(score) + 1e-6)
+          << what << ", sequence " << i;
     }
     if (exact && result.contains("token_logprobs")) {
       const auto logprobs = result["token_logprobs"][i].get<std::vector<float>>();
       ASSERT_LE(got[i].token_logprobs.size(), logprobs.size()) << what;
-      expect_close(got[i].token_logprobs, std::span(logprobs).first(got[i].token_logprobs.size()), {1e-3, 0}, what);
+      expect_close(got[i].token_logprobs, std::span(logprobs).first(got[i].token_logprobs.size()),
+                   {1e-3, 0}, what);
     }
   }
 }
@@ -80,11 +88,13 @@ void check_caption_case(const Json& c) {
   const Setup& s = setup(c["checkpoint"], "caption_inputs.safetensors");
   const GenerationRequest request = request_for(s, c["prompt_ids"], c["params"]);
   if (!c["prompt"].is_null()) {
-    EXPECT_EQ(s.tokenizer.encode(c["prompt"].get<std::string>()), c["prompt_ids"].get<std::vector<int>>());
+    EXPECT_EQ(s.tokenizer.encode(c["prompt"].get<std::string>()),
+              c["prompt_ids"].get<std::vector<int>>());
   }
   for (const Json& result : c["results"]) {
     const auto image = result["image"].get<std::size_t>();
-    expect_result(decode(s.model.text_decoder(), s.pictures.at(image), request), result, s, "picture " + std::to_string(image));
+    expect_result(decode(s.model.text_decoder(), s.pictures.at(image), request), result, s,
+                  "picture " + std::to_string(image));
   }
 }
 
@@ -98,16 +108,19 @@ void check_vqa_case(const Json& c) {
     for (const Json& result : question["results"]) {
       const auto image = result["image"].get<std::size_t>();
       const Tensor states = question_states(s.model, s.pictures.at(image), ids);
-      expect_result(decode(s.model.text_decoder(), states, request), result, s, in_quotes(text) + " on picture " + std::to_string(image));
+      expect_result(decode(s.model.text_decoder(), states, request), result, s,
+                    in_quotes(text) + " on picture " + std::to_string(image));
     }
   }
 }
 
-/// Follows a recorded beam search: after every step, the beams that go on must be the recorded ones.
+/// Follows a recorded beam search: after every step, the beams that go on must be the recorded
+/// ones.
 void check_beam_trace(const Json& c, const std::string& checkpoint) {
   const Setup& s = setup(checkpoint, "caption_inputs.safetensors");
   const int sep = s.checkpoint.config.text.sep_token_id;
-  const Json prompt_ids = c["prompt"].is_null() ? Json() : Json(s.tokenizer.encode(c["prompt"].get<std::string>()));
+  const Json prompt_ids =
+      c["prompt"].is_null() ? Json() : Json(s.tokenizer.encode(c["prompt"].get<std::string>()));
   const GenerationRequest request = request_for(s, prompt_ids, c["params"]);
   const Json& steps = c["steps"];
   std::size_t step = 0;
@@ -128,14 +141,16 @@ void check_beam_trace(const Json& c, const std::string& checkpoint) {
     }
     ++step;
   };
-  const std::vector<Hypothesis> got =
-      decode(s.model.text_decoder(), s.pictures.at(c["image"].get<std::size_t>()), request, observe);
+  const std::vector<Hypothesis> got = decode(
+      s.model.text_decoder(), s.pictures.at(c["image"].get<std::size_t>()), request, observe);
   EXPECT_EQ(step, steps.size());
   ASSERT_EQ(got.size(), c["ids"].size());
   for (std::size_t i = 0; i < got.size(); ++i) {
     const auto wanted = c["ids"][i].get<std::vector<int>>();
-    EXPECT_EQ(got[i].ids, without_padding(wanted, static_cast<std::size_t>(got[i].prompt_length), sep));
-    EXPECT_NEAR(got[i].score, c["sequences_scores"][i].get<double>(), 1e-4 * std::fabs(got[i].score));
+    EXPECT_EQ(got[i].ids,
+              without_padding(wanted, static_cast<std::size_t>(got[i].prompt_length), sep));
+    EXPECT_NEAR(got[i].score, c["sequences_scores"][i].get<double>(),
+                1e-4 * std::fabs(got[i].score));
   }
 }
 
@@ -159,7 +174,8 @@ void check_processors(const Json& c, const Tensors& tensors) {
   for (std::size_t r = 0; r < rows; ++r) {
     const std::span<float> row = std::span(scores).subspan(r * vocab, vocab);
     if (beams) log_softmax(row);
-    const SequenceState state{std::span(ids).subspan(r * length, length), c["prompt_length"].get<int>(), c["eos_token_id"].get<int>()};
+    const SequenceState state{std::span(ids).subspan(r * length, length),
+                              c["prompt_length"].get<int>(), c["eos_token_id"].get<int>()};
     process_logits(config, state, row);
     if (samples) LogitsWarper(config, c["min_tokens_to_keep"].get<int>()).warp(row);
   }
@@ -187,10 +203,12 @@ void check_batch_prompts(const Json& c, const std::string& checkpoint) {
   const Setup& s = setup(checkpoint, "caption_inputs.safetensors");
   const TextDecoder& decoder = s.model.text_decoder();
   const Tensor& picture = s.pictures.at(0);
-  const CrossKeysValues keys_values = decoder.attend_to(picture.span(), static_cast<std::size_t>(picture.dim(0)), {});
+  const CrossKeysValues keys_values =
+      decoder.attend_to(picture.span(), static_cast<std::size_t>(picture.dim(0)), {});
   std::vector<GenerationRequest> requests;
   for (const Json& text : c["texts"]) {
-    requests.push_back(request_for(s, Json(s.tokenizer.encode(text.get<std::string>())), c["params"]));
+    requests.push_back(
+        request_for(s, Json(s.tokenizer.encode(text.get<std::string>())), c["params"]));
   }
   DecoderState state(decoder.config());
   const StepFunction step = [&](std::span<const StepRow> rows, std::span<float> logits) {
@@ -209,7 +227,9 @@ void check_batch_prompts(const Json& c, const std::string& checkpoint) {
   }
 }
 
-bool has(const char* file) { return std::filesystem::exists(folder() / file); }
+bool has(const char* file) {
+  return std::filesystem::exists(folder() / file);
+}
 
 }  // namespace
 
@@ -217,7 +237,8 @@ void register_generation() {
   if (has("caption.json")) {
     const Json cases = read_json(folder() / "caption.json")["cases"];
     for (const Json& c : cases) {
-      add_test("D_generate", "caption." + c["name"].get<std::string>(), [c] { check_caption_case(c); });
+      add_test("D_generate", "caption." + c["name"].get<std::string>(),
+               [c] { check_caption_case(c); });
     }
   }
   if (has("vqa.json")) {
@@ -230,14 +251,18 @@ void register_generation() {
     const Json file = read_json(folder() / "beam_trace.json");
     for (const Json& c : file["cases"]) {
       add_test("D_generate", "beam_trace." + c["name"].get<std::string>(),
-               [c, checkpoint = file["checkpoint"].get<std::string>()] { check_beam_trace(c, checkpoint); });
+               [c, checkpoint = file["checkpoint"].get<std::string>()] {
+                 check_beam_trace(c, checkpoint);
+               });
     }
   }
   if (has("logits_processors.json")) {
-    const auto tensors = std::make_shared<const Tensors>(folder() / "logits_processors.safetensors");
+    const auto tensors =
+        std::make_shared<const Tensors>(folder() / "logits_processors.safetensors");
     const Json cases = read_json(folder() / "logits_processors.json")["cases"];
     for (const Json& c : cases) {
-      add_test("D_generate", "logits_processors." + c["id"].dump() + "." + c["mode"].get<std::string>(),
+      add_test("D_generate",
+               "logits_processors." + c["id"].dump() + "." + c["mode"].get<std::string>(),
                [c, tensors] { check_processors(c, *tensors); });
     }
   }
@@ -246,7 +271,9 @@ void register_generation() {
     std::size_t i = 0;
     for (const Json& c : file["cases"]) {
       add_test("D_generate", "batch_prompts." + std::to_string(i++),
-               [c, checkpoint = file["checkpoint"].get<std::string>()] { check_batch_prompts(c, checkpoint); });
+               [c, checkpoint = file["checkpoint"].get<std::string>()] {
+                 check_batch_prompts(c, checkpoint);
+               });
     }
   }
 }

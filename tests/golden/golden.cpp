@@ -37,12 +37,14 @@ std::filesystem::path resolve(const std::filesystem::path& relative) {
   for (const std::filesystem::path& base : {root(), std::filesystem::path(BLIP_GOLDEN_COPY)}) {
     if (std::filesystem::exists(base / relative)) return base / relative;
   }
-  throw Error(ErrorCode::not_found, relative.string() + " is neither in " + root().string() + " nor in " + BLIP_GOLDEN_COPY);
+  throw Error(ErrorCode::not_found, relative.string() + " is neither in " + root().string() +
+                                        " nor in " + BLIP_GOLDEN_COPY);
 }
 
 void add_test(const std::string& group, const std::string& name, std::function<void()> body) {
-  testing::RegisterTest(group.c_str(), name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
-                        [body = std::move(body)]() -> testing::Test* { return new FunctionTest(body); });
+  testing::RegisterTest(
+      group.c_str(), name.c_str(), nullptr, nullptr, __FILE__, __LINE__,
+      [body = std::move(body)]() -> testing::Test* { return new FunctionTest(body); });
 }
 
 std::vector<std::filesystem::path> case_folders(const std::string& group) {
@@ -55,7 +57,9 @@ std::vector<std::filesystem::path> case_folders(const std::string& group) {
   return found;
 }
 
-Tensors::Tensors(const std::filesystem::path& file) { read_safetensors(file, store_); }
+Tensors::Tensors(const std::filesystem::path& file) {
+  read_safetensors(file, store_);
+}
 
 std::vector<std::string> Tensors::names() const {
   std::vector<std::string> names;
@@ -86,20 +90,23 @@ std::vector<int> Tensors::ints(const std::string& name) const {
   return out;
 }
 
-void expect_close(std::span<const float> got, std::span<const float> wanted, Tolerance tolerance, const std::string& what) {
+void expect_close(std::span<const float> got, std::span<const float> wanted, Tolerance tolerance,
+                  const std::string& what) {
   ASSERT_EQ(got.size(), wanted.size()) << what;
   double worst = 0;
   std::size_t where = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
     if (got[i] == wanted[i]) continue;
     const double difference = std::fabs(double{got[i]} - double{wanted[i]});
-    const double excess = difference / (tolerance.absolute + tolerance.relative * std::fabs(double{wanted[i]}));
+    const double excess =
+        difference / (tolerance.absolute + tolerance.relative * std::fabs(double{wanted[i]}));
     if (!(excess <= worst)) {
       worst = std::isnan(excess) ? INFINITY : excess;
       where = i;
     }
   }
-  EXPECT_LE(worst, 1.0) << what << ": element " << where << " is " << got[where] << ", wanted " << wanted[where];
+  EXPECT_LE(worst, 1.0) << what << ": element " << where << " is " << got[where] << ", wanted "
+                        << wanted[where];
 }
 
 std::string sha256(std::span<const std::byte> bytes) {

@@ -61,7 +61,8 @@ inline constexpr Tolerance kHiddenStates{2e-4, 2e-4};
 
 /// Fails, naming `what` and the worst element, when an element differs by more than
 /// absolute + relative * |wanted|. -inf equals -inf.
-void expect_close(std::span<const float> got, std::span<const float> wanted, Tolerance tolerance, const std::string& what);
+void expect_close(std::span<const float> got, std::span<const float> wanted, Tolerance tolerance,
+                  const std::string& what);
 
 /// sha256 of the bytes, in hexadecimal.
 std::string sha256(std::span<const std::byte> bytes);

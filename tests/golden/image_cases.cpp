@@ -7,7 +7,9 @@
 namespace blip::golden {
 namespace {
 
-std::string sha256_of(const Image& image) { return sha256(std::as_bytes(std::span(image.rgb))); }
+std::string sha256_of(const Image& image) {
+  return sha256(std::as_bytes(std::span(image.rgb)));
+}
 
 void check_resized(const Image& image, const Json& output, const std::filesystem::path& folder) {
   const int height = output["size_hw"][0].get<int>();
@@ -23,10 +25,12 @@ void check_resized(const Image& image, const Json& output, const std::filesystem
   config.width = width;
   // The reference's pixel values are those of Pillow 13's pass order: its picture is given to the
   // processor at its final size.
-  std::vector<float> pixel_values(3 * static_cast<std::size_t>(height) * static_cast<std::size_t>(width));
+  std::vector<float> pixel_values(3 * static_cast<std::size_t>(height) *
+                                  static_cast<std::size_t>(width));
   ImageProcessor(config).process(pillow_13, pixel_values.data());
   if (output.contains("pixel_values_sha256_pil")) {
-    EXPECT_EQ(sha256(std::as_bytes(std::span(pixel_values))), output["pixel_values_sha256_pil"]) << what;
+    EXPECT_EQ(sha256(std::as_bytes(std::span(pixel_values))), output["pixel_values_sha256_pil"])
+        << what;
   }
   if (!output.contains("pixel_values_file")) return;
   const std::filesystem::path file = folder / output["pixel_values_file"].get<std::string>();
@@ -51,7 +55,8 @@ void check_picture(const std::filesystem::path& folder) {
     EXPECT_EQ(laid_on_white.rgb, dropped.rgb) << "no transparency, yet --alpha matters";
   }
   if (manifest.contains("rgb_exif_transposed")) {
-    const std::filesystem::path turned = folder / manifest["rgb_exif_transposed"]["file"].get<std::string>();
+    const std::filesystem::path turned =
+        folder / manifest["rgb_exif_transposed"]["file"].get<std::string>();
     if (std::filesystem::exists(turned)) {
       ImageOptions exif;
       exif.exif_orientation = true;

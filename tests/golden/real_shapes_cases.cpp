@@ -37,8 +37,8 @@ struct Recipe {
 /// Makes one tensor and holds it to the values that the probe gives of it.
 StoredTensor make_tensor(const Json& probe, std::uint64_t seed) {
   const std::string name = probe["name"].get<std::string>();
-  const Recipe recipe{hash_of(name) ^ (seed * 0x9E3779B97F4A7C15u), probe["offset_scale"][0].get<float>(),
-                      probe["offset_scale"][1].get<float>()};
+  const Recipe recipe{hash_of(name) ^ (seed * 0x9E3779B97F4A7C15u),
+                      probe["offset_scale"][0].get<float>(), probe["offset_scale"][1].get<float>()};
   StoredTensor tensor;
   tensor.shape = probe["shape"].get<Shape>();
   const std::size_t count = element_count(tensor.shape);
@@ -62,7 +62,8 @@ TensorStore make_checkpoint(const std::filesystem::path& folder) {
   const Json probes = read_json(folder / "weights_probe.json");
   TensorStore tensors;
   for (const Json& probe : probes["tensors"]) {
-    tensors.add(probe["name"].get<std::string>(), make_tensor(probe, probes["seed"].get<std::uint64_t>()));
+    tensors.add(probe["name"].get<std::string>(),
+                make_tensor(probe, probes["seed"].get<std::uint64_t>()));
   }
   return tensors;
 }
@@ -72,7 +73,8 @@ std::filesystem::path picture_of(const std::filesystem::path& folder) {
   return std::filesystem::exists(own) ? own : resolve("B_image/jpg_photo_astronaut/input.jpg");
 }
 
-std::vector<float> rows(std::span<const float> matrix, std::size_t width, const std::vector<std::size_t>& which, std::size_t keep) {
+std::vector<float> rows(std::span<const float> matrix, std::size_t width,
+                        const std::vector<std::size_t>& which, std::size_t keep) {
   std::vector<float> out;
   for (const std::size_t r : which) {
     const auto row = matrix.subspan(r * width, keep);
@@ -85,7 +87,8 @@ std::vector<float> row_means(std::span<const float> matrix, std::size_t width, b
   std::vector<float> out;
   for (std::size_t r = 0; r * width < matrix.size(); ++r) {
     double sum = 0;
-    for (const float v : matrix.subspan(r * width, width)) sum += absolute ? std::fabs(double{v}) : double{v};
+    for (const float v : matrix.subspan(r * width, width))
+      sum += absolute ? std::fabs(double{v}) : double{v};
     out.push_back(static_cast<float>(sum / static_cast<double>(width)));
   }
   return out;
@@ -97,25 +100,32 @@ std::array<float, 2> mean_std(std::span<const float> x) {
   for (const float v : x) mean += double{v};
   mean /= static_cast<double>(x.size());
   for (const float v : x) square += (double{v} - mean) * (double{v} - mean);
-  return {static_cast<float>(mean), static_cast<float>(std::sqrt(square / static_cast<double>(x.size())))};
+  return {static_cast<float>(mean),
+          static_cast<float>(std::sqrt(square / static_cast<double>(x.size())))};
 }
 
-void check_vision(const Tensors& expected, const std::vector<std::size_t>& token_rows, const Computed& computed, std::size_t width) {
+void check_vision(const Tensors& expected, const std::vector<std::size_t>& token_rows,
+                  const Computed& computed, std::size_t width) {
   constexpr Tolerance kVision{5e-3, 0};
   const std::vector<float> statistics = expected.floats("vision.hidden_states.mean_std");
   for (std::size_t layer = 0; 2 * layer < statistics.size(); ++layer) {
     const std::string name = "vision.hidden_states." + std::to_string(layer);
     const std::vector<float>* states = computed.find(name);
     ASSERT_NE(states, nullptr) << name;
-    expect_close(mean_std(*states), std::span(statistics).subspan(2 * layer, 2), kVision, name + " mean and deviation");
+    expect_close(mean_std(*states), std::span(statistics).subspan(2 * layer, 2), kVision,
+                 name + " mean and deviation");
     if (!expected.contains(name + ".tokens")) continue;
     const auto keep = static_cast<std::size_t>(expected.shape(name + ".tokens").at(1));
-    expect_close(rows(*states, width, token_rows, keep), expected.floats(name + ".tokens"), kVision, name);
+    expect_close(rows(*states, width, token_rows, keep), expected.floats(name + ".tokens"), kVision,
+                 name);
   }
   const std::string last = "vision.last_hidden_state";
-  expect_close(rows(*computed.find(last), width, token_rows, width), expected.floats(last + ".tokens"), kVision, last);
-  expect_close(row_means(*computed.find(last), width, false), expected.floats(last + ".row_mean"), kVision, last + " means");
-  expect_close(row_means(*computed.find(last), width, true), expected.floats(last + ".row_absmean"), kVision, last + " absolute means");
+  expect_close(rows(*computed.find(last), width, token_rows, width),
+               expected.floats(last + ".tokens"), kVision, last);
+  expect_close(row_means(*computed.find(last), width, false), expected.floats(last + ".row_mean"),
+               kVision, last + " means");
+  expect_close(row_means(*computed.find(last), width, true), expected.floats(last + ".row_absmean"),
+               kVision, last + " absolute means");
 }
 
 void check_logits(const Tensors& expected, const std::vector<float>& logits, std::size_t vocab) {
@@ -129,7 +139,8 @@ void check_logits(const Tensors& expected, const std::vector<float>& logits, std
       if (i % 61 == 0) every61.push_back(token[i]);
       sum += std::exp(double{token[i]});
     }
-    for (std::size_t k = 0; k < 16; ++k) top16.push_back(token[static_cast<std::size_t>(top_ids[t * 16 + k])]);
+    for (std::size_t k = 0; k < 16; ++k)
+      top16.push_back(token[static_cast<std::size_t>(top_ids[t * 16 + k])]);
     sums.push_back(static_cast<float>(std::log(sum)));
   }
   expect_close(every61, expected.floats("text.logits_every61"), kLogits, "logits");
@@ -141,12 +152,15 @@ void check_generation(const Json& manifest, const TextDecoder& decoder, const Te
   const Tokenizer tokenizer = Tokenizer::bert_base_uncased();
   for (const Json& c : manifest["generate"]) {
     if (!c["robust_1e-3_noise"].get<bool>()) continue;
-    const Json prompt = c["prompt"].is_null() ? Json() : Json(tokenizer.encode(c["prompt"].get<std::string>()));
+    const Json prompt =
+        c["prompt"].is_null() ? Json() : Json(tokenizer.encode(c["prompt"].get<std::string>()));
     GenerationRequest request;
     request.prompt_ids = decoder_prompt(decoder.config(), prompt);
     request.config = generation_config(c["params"]);
     const Hypothesis got = decode(decoder, states, request).front();
-    EXPECT_EQ(got.ids, without_padding(c["ids"].get<std::vector<int>>(), request.prompt_ids.size(), request.eos_id)) << c["params"];
+    EXPECT_EQ(got.ids, without_padding(c["ids"].get<std::vector<int>>(), request.prompt_ids.size(),
+                                       request.eos_id))
+        << c["params"];
     EXPECT_EQ(tokenizer.decode(got.ids), c["text"].get<std::string>());
   }
 }
@@ -163,12 +177,14 @@ void check_folder(const std::filesystem::path& folder) {
 
   ImageProcessorConfig size;
   size.height = size.width = config.vision.image_size;
-  const Tensor pixel_values = ImageProcessor(size).process(std::vector<Image>{load_image(picture_of(folder))});
+  const Tensor pixel_values =
+      ImageProcessor(size).process(std::vector<Image>{load_image(picture_of(folder))});
   EXPECT_EQ(sha256(std::as_bytes(pixel_values.span())), manifest["pixel_values_sha256"]);
 
   Computed computed;
   Tensor embeds({model.vision().num_tokens(size.height, size.width), config.vision.hidden_size});
-  model.vision().forward(pixel_values.span(), size.height, size.width, embeds.span(), {}, computed.probe("vision."));
+  model.vision().forward(pixel_values.span(), size.height, size.width, embeds.span(), {},
+                         computed.probe("vision."));
   check_vision(expected, manifest["vision_token_rows"].get<std::vector<std::size_t>>(), computed,
                static_cast<std::size_t>(config.vision.hidden_size));
 

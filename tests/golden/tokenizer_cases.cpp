@@ -7,7 +7,9 @@
 namespace blip::golden {
 namespace {
 
-std::filesystem::path folder() { return root() / "A_tokenizer"; }
+std::filesystem::path folder() {
+  return root() / "A_tokenizer";
+}
 
 /// The plain tokenizer (no [DEC], [ENC]) of transformers' checkpoints.
 const Tokenizer& plain() {
@@ -31,7 +33,8 @@ void for_each_case(const std::string& file, const std::function<bool(const Json&
     if (check(one)) continue;
     if (++count <= 10) wrong += " " + one["id"].dump();
   }
-  EXPECT_EQ(count, 0u) << count << " of " << cases.size() << " cases in " << file << " differ:" << wrong;
+  EXPECT_EQ(count, 0u) << count << " of " << cases.size() << " cases in " << file
+                       << " differ:" << wrong;
 }
 
 void encode_plain_tokenizer() {
@@ -54,9 +57,12 @@ void decode() {
     DecodeOptions options;
   };
   const Variant variants[] = {
-      {"skip", plain, {true, false}},          {"noskip", plain, {false, false}},
-      {"skip_cleanup", plain, {true, true}},   {"noskip_cleanup", plain, {false, true}},
-      {"dec_enc_skip", with_dec_enc, {true, false}}, {"dec_enc_noskip", with_dec_enc, {false, false}},
+      {"skip", plain, {true, false}},
+      {"noskip", plain, {false, false}},
+      {"skip_cleanup", plain, {true, true}},
+      {"noskip_cleanup", plain, {false, true}},
+      {"dec_enc_skip", with_dec_enc, {true, false}},
+      {"dec_enc_noskip", with_dec_enc, {false, false}},
   };
   for (const Variant& variant : variants) {
     SCOPED_TRACE(variant.field);
@@ -77,10 +83,12 @@ bool batch_case(const Json& c) {
   std::size_t longest = 0;
   for (const Json& text : c["texts"]) {
     const std::string string = text.get<std::string>();
-    rows.push_back(truncates ? plain().encode_truncated(string, max_length) : plain().encode(string));
+    rows.push_back(truncates ? plain().encode_truncated(string, max_length)
+                             : plain().encode(string));
     longest = std::max(longest, rows.back().size());
   }
-  if (kwargs.contains("padding") && kwargs["padding"] == "max_length") longest = std::max(longest, max_length);
+  if (kwargs.contains("padding") && kwargs["padding"] == "max_length")
+    longest = std::max(longest, max_length);
   const bool pads = kwargs.contains("padding") && kwargs["padding"] != false;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     std::vector<int> mask(rows[i].size(), 1);

@@ -97,9 +97,8 @@ int text_heads(const TensorStore& tensors, int width, const Json& med_config) {
   if (med_config.is_object() && med_config.contains("num_attention_heads")) {
     const Json& heads = med_config["num_attention_heads"];
     if (!heads.is_number_integer() || heads < 1 || heads > width || width % heads.get<int>() != 0) {
-      fail(tensors, "med_config.json gives \"num_attention_heads\" as " +
-                        in_quotes(heads.dump()) + ", which does not divide the text width of " +
-                        std::to_string(width));
+      fail(tensors, "med_config.json gives \"num_attention_heads\" as " + in_quotes(heads.dump()) +
+                        ", which does not divide the text width of " + std::to_string(width));
     }
     return heads.get<int>();
   }

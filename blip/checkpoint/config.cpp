@@ -40,8 +40,8 @@ class Section {
     const Json* value = find(key);
     if (value == nullptr) return;
     if (!value->is_number()) {
-      fail(kWhere, in_quotes(path_ + key) + " is " + in_quotes(value->dump()) +
-                       "; expected a number");
+      fail(kWhere,
+           in_quotes(path_ + key) + " is " + in_quotes(value->dump()) + "; expected a number");
     }
     out = value->get<float>();
   }

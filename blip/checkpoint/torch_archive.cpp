@@ -100,8 +100,7 @@ TorchArchive read_legacy(std::span<const std::byte> bytes, const std::string& wh
     }
     const StorageId& id = found->second;
     if (reader.number<std::uint64_t>() != id.count) {
-      fail(where,
-           "storage " + in_quotes(id.key) + " is not of the size that its tensors give it");
+      fail(where, "storage " + in_quotes(id.key) + " is not of the size that its tensors give it");
     }
     std::uint64_t size = 0;
     if (__builtin_mul_overflow(id.count, size_of(id.dtype), &size)) {

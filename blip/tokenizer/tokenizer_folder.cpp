@@ -68,8 +68,8 @@ struct Added {
     }
     const auto [entry, is_new] = with_id.try_emplace(id, token);
     if (!is_new && entry->second != token) {
-      damaged(where + " gives id " + std::to_string(id) + " to " + in_quotes(token) +
-              " and to " + in_quotes(entry->second));
+      damaged(where + " gives id " + std::to_string(id) + " to " + in_quotes(token) + " and to " +
+              in_quotes(entry->second));
     }
   }
 };
@@ -80,8 +80,7 @@ void check_config(const Json& config, const std::string& where) {
     if (found == config.end() || found->is_null() || (found->is_boolean() && found->get<bool>())) {
       continue;
     }
-    throw Error(ErrorCode::unsupported, where + " sets " + key + " to " +
-                                            in_quotes(found->dump()) +
+    throw Error(ErrorCode::unsupported, where + " sets " + key + " to " + in_quotes(found->dump()) +
                                             "; only the uncased BERT tokenizer is supported");
   }
 }
@@ -98,8 +97,7 @@ void collect_named(const Json& json, const std::string& where, Added& added) {
     std::string token = as_token(*found, where + ": " + key);
     if (!expected.empty() && token != expected) {
       throw Error(ErrorCode::unsupported, where + " should have " + in_quotes(expected) +
-                                              " as its " + key + ", but has " +
-                                              in_quotes(token));
+                                              " as its " + key + ", but has " + in_quotes(token));
     }
     added.without_id.push_back(std::move(token));
   }

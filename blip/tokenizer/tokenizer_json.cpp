@@ -88,8 +88,7 @@ Vocab by_id(const std::vector<TokenEntry>& entries, const std::string& where) {
   Vocab vocab(entries.size(), bytes);
   for (const std::string* token : tokens) {
     if (vocab.add(*token) < 0) {
-      throw Error(ErrorCode::bad_model,
-                  where + " has the token " + in_quotes(*token) + " twice");
+      throw Error(ErrorCode::bad_model, where + " has the token " + in_quotes(*token) + " twice");
     }
   }
   return vocab;

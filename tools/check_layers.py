@@ -30,7 +30,7 @@ DOORS = {
     r"utf8proc": ["blip/tokenizer"],
     r"jpeglib|jerror|spng|webp/|tiff|gif_lib": ["blip/image"],
     r"CLI/": ["apps/cli"],
-    r"omp\.h": ["blip/base", "blip/image"],
+    r"omp\.h": ["blip/base", "blip/image", "blip/ops"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

@@ -151,7 +151,7 @@ int run(const CaptionFlags& flags) {
   const CaptionOptions options = caption_options(flags, captioner.engine());
   const Context context{flags.model.num_threads, &stop_requested()};
 
-  const bool show_paths = inputs.size() > 1 || std::filesystem::is_directory(flags.paths.front());
+  const bool show_paths = inputs.size() > 1 || inputs.front().name != flags.paths.front();
   RowWriter writer(flags.format, show_paths);
   Progress progress(inputs.size());
   std::size_t failed = 0;

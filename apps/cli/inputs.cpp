@@ -77,16 +77,17 @@ std::string read_standard_input() {
 std::vector<PictureInput> expand_inputs(const std::vector<std::string>& arguments, bool recursive) {
   std::vector<PictureInput> inputs;
   bool standard_input = false;
+  std::error_code ignored;  // what cannot be looked at fails when it is opened, with its reason
   for (const std::string& argument : arguments) {
     if (argument == "-") {
       if (standard_input)
         throw Error(ErrorCode::usage, "standard input (-) can be named only once");
       standard_input = true;
       inputs.push_back({"-", {}});
-    } else if (argument.find("://") != std::string::npos && !std::filesystem::exists(argument)) {
+    } else if (argument.find("://") != std::string::npos && !std::filesystem::exists(argument, ignored)) {
       throw Error(ErrorCode::usage,
                   "URLs are not fetched: download " + in_quotes(argument) + " and name the file");
-    } else if (std::filesystem::is_directory(argument)) {
+    } else if (std::filesystem::is_directory(argument, ignored)) {
       for (const std::filesystem::path& path : pictures_in(argument, recursive))
         inputs.push_back({path.string(), path});
     } else {

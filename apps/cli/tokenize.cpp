@@ -22,7 +22,11 @@ struct TokenizeFlags {
 };
 
 Tokenizer open_tokenizer(const std::filesystem::path& model) {
-  if (std::filesystem::is_directory(model)) return Tokenizer::from_folder(model);
+  std::error_code error;
+  if (std::filesystem::is_directory(model, error)) return Tokenizer::from_folder(model);
+  if (!std::filesystem::exists(model, error)) {
+    throw Error(ErrorCode::not_found, "no checkpoint at " + model.string());
+  }
   return Tokenizer::bert_base_uncased();  // the authors' .pth files come without a vocabulary
 }
 

@@ -24,7 +24,6 @@ struct GenerationRequest {
   std::vector<int> prompt_ids;  ///< starts with [DEC]; never empty
   GenerationConfig config;
   int eos_id = 102;  ///< [SEP]
-  int pad_id = 0;
 };
 
 /// A sequence that the next step must extend.

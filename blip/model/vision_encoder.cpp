@@ -106,6 +106,7 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
 
   FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(n * 3 * d);
   FloatBuffer hidden(n * static_cast<std::size_t>(config_.intermediate_size));
+  FloatBuffer scratch;
   embed(pixel_values, height, width, x.data());
   if (probe) probe("vision.hidden_states.0", x.span(), shape);
 
@@ -114,7 +115,7 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
     const Layer& layer = layers_[i];
     layer.layer_norm1.forward(x.data(), n, normal.data());
     layer.qkv.forward(normal.data(), n, qkv.data());
-    attention_all_to_all(attention, qkv.data(), n, normal.data());
+    attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
     layer.projection.forward(normal.data(), n, next.data(), Epilogue::Activation::none, x.data());
 
     layer.layer_norm2.forward(next.data(), n, normal.data());

@@ -5,10 +5,24 @@
 #include <vector>
 
 #include "blip/base/tensor.h"
-#include "blip/ops/elementwise.h"
 #include "blip/ops/isa.h"
-#include "blip/ops/matmul.h"
 #include "blip/ops/reference.h"
+
+#ifndef BLIP_OPS_ATTENTION_ONCE
+#define BLIP_OPS_ATTENTION_ONCE
+namespace blip {
+
+/// One head's keys and values as the kernels want them; see pack_head_kernel.
+struct PackedHead {
+  float* keys;
+  float* values;
+};
+
+/// Queries that are computed together: 6 rows of 2 vectors fill 16 registers.
+inline constexpr std::size_t kQueryTile = 6;
+
+}  // namespace blip
+#endif
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/attention.cpp"
@@ -86,6 +100,101 @@ void shared_head_kernel(const AttentionShape& shape, const float* queries, std::
   }
 }
 
+/// Columns of a packed panel: two vectors, so that each broadcast value serves twice.
+std::size_t panel_width_kernel() {
+  return 2 * hn::Lanes(hn::ScalableTag<float>());
+}
+
+/// One head's keys and values of `qkv` laid out for the tiles below, zeros filling the last panels:
+/// keys [panels of tokens, head_size, width], values [panels of the head, tokens, width].
+void pack_head_kernel(const AttentionShape& shape, const float* qkv, std::size_t tokens,
+                      std::size_t head, const PackedHead& packed) {
+  const std::size_t width = panel_width_kernel();
+  const std::size_t stride = 3 * shape.width();
+  const float* keys = qkv + shape.width() + head * shape.head_size;
+  const float* values = keys + shape.width();
+  float* to = packed.keys;
+  for (std::size_t first = 0; first < tokens; first += width) {
+    for (std::size_t i = 0; i < shape.head_size; ++i) {
+      for (std::size_t t = first; t < first + width; ++t) {
+        *to++ = t < tokens ? keys[t * stride + i] : 0.0f;
+      }
+    }
+  }
+  to = packed.values;
+  for (std::size_t first = 0; first < shape.head_size; first += width) {
+    const std::size_t columns = std::min(width, shape.head_size - first);
+    for (std::size_t t = 0; t < tokens; ++t, to += width) {
+      std::copy_n(values + t * stride + first, columns, to);
+      std::fill(to + columns, to + width, 0.0f);
+    }
+  }
+}
+
+/// kRows x (two vectors) of a product: sum over k of left[r * left_stride + k] * panel[k], where
+/// panel rows are two vectors wide. Written to y[r * y_stride ..], the first `columns` of them.
+template <std::size_t kRows>
+HWY_INLINE void panel_tile(const float* left, std::size_t left_stride, const float* panel,
+                           std::size_t depth, std::size_t columns, std::size_t y_stride, float* y) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  const std::size_t lanes = hn::Lanes(d);
+  V sums[kRows][2];
+  for (auto& row : sums) row[0] = row[1] = hn::Zero(d);
+  for (std::size_t k = 0; k < depth; ++k) {
+    const V first = hn::LoadU(d, panel + 2 * k * lanes);
+    const V second = hn::LoadU(d, panel + (2 * k + 1) * lanes);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const V value = hn::Set(d, left[r * left_stride + k]);
+      sums[r][0] = hn::MulAdd(value, first, sums[r][0]);
+      sums[r][1] = hn::MulAdd(value, second, sums[r][1]);
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    float* to = y + r * y_stride;
+    if (columns == 2 * lanes) {
+      hn::StoreU(sums[r][0], d, to);
+      hn::StoreU(sums[r][1], d, to + lanes);
+      continue;
+    }
+    HWY_ALIGN float whole[2 * HWY_MAX_BYTES / sizeof(float)];
+    hn::Store(sums[r][0], d, whole);
+    hn::Store(sums[r][1], d, whole + lanes);
+    std::copy_n(whole, columns, to);
+  }
+}
+
+template <std::size_t kRows>
+void attend_tile(const AttentionShape& shape, const float* query, std::size_t tokens,
+                 const PackedHead& packed, float* scores, float* out) {
+  const std::size_t width = panel_width_kernel();
+  const std::size_t padded = (tokens + width - 1) / width * width;
+  for (std::size_t first = 0; first < tokens; first += width) {
+    panel_tile<kRows>(query, 3 * shape.width(), packed.keys + first * shape.head_size,
+                      shape.head_size, width, padded, scores + first);
+  }
+  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
+  for (std::size_t r = 0; r < kRows; ++r) softmax_row(scores + r * padded, tokens, scale);
+  for (std::size_t first = 0; first < shape.head_size; first += width) {
+    panel_tile<kRows>(scores, padded, packed.values + first * tokens, tokens,
+                      std::min(width, shape.head_size - first), shape.width(), out + first);
+  }
+}
+
+/// Queries [begin, end) of one head.
+void attend_rows_kernel(const AttentionShape& shape, const float* qkv, std::size_t tokens,
+                        std::size_t head, std::size_t begin, std::size_t end,
+                        const PackedHead& packed, float* scores, float* out) {
+  const std::size_t column = head * shape.head_size;
+  const auto query = [&](std::size_t row) { return qkv + row * 3 * shape.width() + column; };
+  const auto target = [&](std::size_t row) { return out + row * shape.width() + column; };
+  std::size_t row = begin;
+  for (; row + kQueryTile <= end; row += kQueryTile) {
+    attend_tile<kQueryTile>(shape, query(row), tokens, packed, scores, target(row));
+  }
+  for (; row < end; ++row) attend_tile<1>(shape, query(row), tokens, packed, scores, target(row));
+}
+
 }  // namespace blip::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -94,6 +203,9 @@ namespace blip {
 
 HWY_EXPORT(cached_head_kernel);
 HWY_EXPORT(shared_head_kernel);
+HWY_EXPORT(panel_width_kernel);
+HWY_EXPORT(pack_head_kernel);
+HWY_EXPORT(attend_rows_kernel);
 
 namespace {
 
@@ -114,32 +226,53 @@ void reference_attend(const float* query, std::size_t head_size, std::size_t tok
   }
 }
 
+void reference_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
+                          float* out) {
+  std::vector<float> scores(tokens);
+  const std::size_t stride = 3 * shape.width();
+  for (std::size_t i = 0; i < tokens; ++i) {
+    for (std::size_t head = 0; head < shape.heads; ++head) {
+      const float* query = qkv + i * stride + head * shape.head_size;
+      const float* first = qkv + head * shape.head_size;
+      reference_attend(
+          query, shape.head_size, tokens,
+          [&](std::size_t t) { return first + t * stride + shape.width(); },
+          [&](std::size_t t) { return first + t * stride + 2 * shape.width(); }, scores.data(),
+          out + i * shape.width() + head * shape.head_size);
+    }
+  }
+}
+
 }  // namespace
 
 void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
-                          float* out) {
-  // Rows of scores per block: with 577 keys they take 220 KB, about half a second-level cache.
-  constexpr std::size_t kQueryBlock = 96;
-  const std::size_t width = shape.width();
+                          float* out, FloatBuffer& scratch) {
+  if (active_isa() == Isa::reference) return reference_all_to_all(shape, qkv, tokens, out);
+  const std::size_t width = HWY_DYNAMIC_DISPATCH(panel_width_kernel)();
+  const auto padded = [&](std::size_t n) { return (n + width - 1) / width * width; };
+  const std::size_t key_size = padded(tokens) * shape.head_size;
+  const std::size_t head_size = key_size + tokens * padded(shape.head_size);
+  if (scratch.size() < shape.heads * head_size) scratch = FloatBuffer(shape.heads * head_size);
+  const auto packed = [&](std::size_t head) {
+    float* first = scratch.data() + head * head_size;
+    return PackedHead{first, first + key_size};
+  };
+  constexpr std::size_t kQueryBlock = 8 * kQueryTile;
   const std::size_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
-  const bool parallel = tokens * tokens * width > 65536;
-#pragma omp parallel if (parallel)
+#pragma omp parallel if (tokens * tokens * shape.width() > 65536)
   {
-    FloatBuffer scores(kQueryBlock * tokens);
+    FloatBuffer scores(kQueryTile * padded(tokens));
+#pragma omp for schedule(static)
+    for (std::size_t head = 0; head < shape.heads; ++head) {
+      HWY_DYNAMIC_DISPATCH(pack_head_kernel)(shape, qkv, tokens, head, packed(head));
+    }
 #pragma omp for collapse(2) schedule(static)
     for (std::size_t head = 0; head < shape.heads; ++head) {
       for (std::size_t block = 0; block < blocks; ++block) {
-        const std::size_t first = block * kQueryBlock;
-        const std::size_t rows = std::min(kQueryBlock, tokens - first);
-        const std::size_t column = head * shape.head_size;
-        const ConstMatrix q{qkv + first * 3 * width + column, rows, shape.head_size, 3 * width};
-        const ConstMatrix k{qkv + width + column, tokens, shape.head_size, 3 * width};
-        const ConstMatrix v{qkv + 2 * width + column, tokens, shape.head_size, 3 * width};
-        matmul(q, k, true, {scores.data(), rows, tokens, tokens});
-        softmax(scores.data(), rows, tokens, tokens, scale);
-        matmul({scores.data(), rows, tokens, tokens}, v, false,
-               {out + first * width + column, rows, shape.head_size, width});
+        const std::size_t begin = block * kQueryBlock;
+        const std::size_t end = std::min(begin + kQueryBlock, tokens);
+        HWY_DYNAMIC_DISPATCH(attend_rows_kernel)
+        (shape, qkv, tokens, head, begin, end, packed(head), scores.data(), out);
       }
     }
   }

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <span>
 
+#include "blip/base/tensor.h"
+
 namespace blip {
 
 /// Sizes of a multi-head attention.
@@ -13,10 +15,11 @@ struct AttentionShape {
 };
 
 /// Self-attention of all tokens to all, as in the vision encoder.
-/// `qkv` [tokens, 3, heads, head_size] -> `out` [tokens, heads, head_size]. The scores of a block
-/// of queries stay in cache. Parallel over heads and blocks.
+/// `qkv` [tokens, 3, heads, head_size] -> `out` [tokens, heads, head_size]. A few queries at a
+/// time, so that their scores stay in the first-level cache. `scratch` grows to what is needed and
+/// can be given again. Parallel over heads and blocks of queries.
 void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
-                          float* out);
+                          float* out, FloatBuffer& scratch);
 
 /// One query and the tokens it attends to, each [heads, head_size] somewhere in a cache.
 struct AttentionQuery {

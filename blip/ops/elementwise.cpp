@@ -118,7 +118,6 @@ void layer_norm_row(const LayerNormParameters& p, const float* x, float* y) {
 }
 
 void layer_norm_kernel(const LayerNormParameters& p, const float* x, std::size_t rows, float* y) {
-#pragma omp parallel for schedule(static) if (rows * p.width > 65536)
   for (std::size_t r = 0; r < rows; ++r) layer_norm_row(p, x + r * p.width, y + r * p.width);
 }
 
@@ -167,8 +166,15 @@ void layer_norm(const LayerNormParameters& p, const float* x, std::size_t rows, 
     for (std::size_t r = 0; r < rows; ++r) {
       reference::layer_norm(x + r * p.width, p.width, p.gamma, p.beta, p.eps, y + r * p.width);
     }
-  } else {
-    HWY_DYNAMIC_DISPATCH(layer_norm_kernel)(p, x, rows, y);
+    return;
+  }
+  constexpr std::size_t kRowBlock = 16;
+  const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
+#pragma omp parallel for schedule(static) if (rows * p.width > 65536)
+  for (std::size_t i = 0; i < blocks; ++i) {
+    const std::size_t offset = i * kRowBlock * p.width;
+    HWY_DYNAMIC_DISPATCH(layer_norm_kernel)
+    (p, x + offset, std::min(kRowBlock, rows - i * kRowBlock), y + offset);
   }
 }
 

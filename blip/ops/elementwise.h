@@ -11,6 +11,10 @@ struct Epilogue {
   const float* bias = nullptr;  ///< one value per output column, or none
   Activation activation = Activation::none;
   const float* residual = nullptr;  ///< same layout as the output, added last
+
+  bool does_nothing() const {
+    return bias == nullptr && activation == Activation::none && residual == nullptr;
+  }
 };
 
 /// y[r, c] = activation(y[r, c] + bias[c]) + residual[r, c] for columns [begin, end) of rows of

@@ -1,5 +1,7 @@
 #include "blip/ops/linear.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <string>
 
@@ -18,13 +20,30 @@ void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activ
   const Epilogue epilogue{bias_.data(), activation, residual};
   if (rows <= kFewRows) {
     matmul_few_rows(x, weight_.data(), rows, out_, in_, y);
-  } else {
-    matmul({x, rows, in_, in_}, {weight_.data(), out_, in_, in_}, true, {y, rows, out_, out_});
-  }
-  if (epilogue.bias == nullptr && epilogue.residual == nullptr &&
-      activation == Epilogue::Activation::none) {
+    finish_rows(epilogue, rows, y);
     return;
   }
+  // With enough columns for every thread, each makes its own and finishes them while they are near.
+  constexpr std::size_t kLeastColumns = 256;
+  const auto parts = static_cast<std::size_t>(omp_get_max_threads());
+  if (out_ < parts * kLeastColumns) {
+    matmul({x, rows, in_, in_}, {weight_.data(), out_, in_, in_}, true, {y, rows, out_, out_});
+    finish_rows(epilogue, rows, y);
+    return;
+  }
+  const std::size_t width = (out_ + parts - 1) / parts;
+#pragma omp parallel for schedule(static, 1)
+  for (std::size_t part = 0; part < parts; ++part) {
+    const std::size_t begin = std::min(part * width, out_), end = std::min(begin + width, out_);
+    if (begin == end) continue;
+    matmul({x, rows, in_, in_}, {weight_.data() + begin * in_, end - begin, in_, in_}, true,
+           {y + begin, rows, end - begin, out_});
+    apply_epilogue(epilogue, rows, out_, begin, end, y);
+  }
+}
+
+void Linear::finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const {
+  if (epilogue.does_nothing()) return;
   constexpr std::size_t kRowBlock = 16;
   const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
 #pragma omp parallel for schedule(static) if (rows * out_ > 65536)

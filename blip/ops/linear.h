@@ -29,6 +29,9 @@ class Linear {
   static constexpr std::size_t kFewRows = 512;
 
  private:
+  /// The epilogue over whole rows, in parallel.
+  void finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const;
+
   Weight weight_;
   Weight bias_;
   std::size_t in_ = 0;

@@ -187,11 +187,13 @@ std::vector<float> naive_attention(const AttentionShape& shape, const float* q, 
 
 TEST_P(OnEveryIsa, AttentionAllToAll) {
   for (const std::size_t tokens : {1, 5, 96, 97, 200}) {
-    for (const AttentionShape shape : {AttentionShape{2, 6}, AttentionShape{3, 32}}) {
+    for (const AttentionShape shape :
+         {AttentionShape{2, 6}, AttentionShape{3, 32}, AttentionShape{1, 64}}) {
       const std::size_t width = shape.width();
       const auto qkv = random_values(tokens * 3 * width, tokens, 2.0f);
       std::vector<float> got(tokens * width);
-      attention_all_to_all(shape, qkv.data(), tokens, got.data());
+      FloatBuffer scratch;
+      attention_all_to_all(shape, qkv.data(), tokens, got.data(), scratch);
       for (std::size_t t = 0; t < tokens; ++t) {
         const auto wanted = naive_attention(shape, qkv.data() + t * 3 * width, qkv.data() + width,
                                             qkv.data() + 2 * width, tokens, 3 * width);

@@ -73,8 +73,8 @@ std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequ
       image.keys_values = decoder.attend_to(
           image.image_embeds.span(), static_cast<std::size_t>(image.image_embeds.dim(0)), context);
     });
-    generation.push_back({prompt_ids(engine_, request.prompt), options.generation,
-                          text.sep_token_id, text.pad_token_id});
+    generation.push_back(
+        {prompt_ids(engine_, request.prompt), options.generation, text.sep_token_id});
   }
 
   DecoderState state(text);

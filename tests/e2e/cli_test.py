@@ -156,6 +156,7 @@ class BadInput(CommandTest):
         self.assertIn(run("caption", self.folder / "huge.png").returncode, (7, 8))
         self.fail_with(8, "caption", CRABS, "--max-pixels", "100")
         self.fail_with(3, "caption", self.folder / "missing.png", says="missing.png")
+        self.fail_with(4, "caption", "x" * 5000, says="xxx")
         self.fail_with(7, "caption", "-", stdin=b"")
 
     def test_usage(self):
@@ -237,6 +238,7 @@ class OtherCommands(CommandTest):
         ids = self.succeed("tokenize", "Two blue crabs").split()
         self.assertEqual(ids, ["2", "220", "84", "109", "3"])
         self.assertEqual(self.succeed("tokenize", "--decode", " ".join(ids)), "two blue crabs\n")
+        self.fail_with(3, "tokenize", "--model", self.folder / "nowhere", "a cat", says="nowhere")
         row = json.loads(self.succeed("tokenize", "--format", "jsonl", stdin=b"a cat\n"))
         self.assertEqual(row["tokens"], ["[CLS]", "a", "cat", "[SEP]"])
         self.assertEqual(self.succeed("tokenize", "--model", AUTHORS_MODEL, "a picture of").split(), ["101", "1037", "3861", "1997", "102"])

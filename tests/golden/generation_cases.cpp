@@ -52,7 +52,6 @@ GenerationRequest request_for(const Setup& s, const Json& prompt_ids, const Json
   request.prompt_ids = decoder_prompt(text, prompt_ids);
   request.config = generation_config(params);
   request.eos_id = text.sep_token_id;
-  request.pad_id = text.pad_token_id;
   return request;
 }
 

@@ -22,4 +22,4 @@ BUILD_PACKAGES=(
   libdnnl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
   libutf8proc-dev nlohmann-json3-dev libcli11-dev
 )
-TEST_PACKAGES=(libgtest-dev libssl-dev ccache clang-14 clang-format-14 libomp-14-dev python3)
+TEST_PACKAGES=(git libgtest-dev libssl-dev ccache clang-14 clang-format-14 libomp-14-dev python3)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Puts well-formed files into a folder, from which a fuzzer starts: fuzz_seeds.py TARGET FOLDER."""
 
+import json
 import pathlib
 import shutil
 import sys
@@ -18,9 +19,55 @@ SEEDS = {
 }
 
 
+def tokenizer_json() -> dict[str, str]:
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "##b", "caf\u00e9", "!"]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    added = [{"id": number, "content": token, "special": True, "normalized": False}
+             for number, token in enumerate(tokens[:5])]
+    model = {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+             "max_input_chars_per_word": 100, "vocab": vocab}
+    whole = {"version": "1.0", "added_tokens": added,
+             "normalizer": {"type": "BertNormalizer", "lowercase": True}, "model": model}
+    shuffled = whole | {"model": model | {"vocab": dict(sorted(vocab.items()))}}
+    later = whole | {"added_tokens": added + [{"id": len(tokens), "content": "[DEC]"}]}
+    return {"whole": json.dumps(whole), "escaped": json.dumps(shuffled, ensure_ascii=True),
+            "indented": json.dumps(later, ensure_ascii=False, indent=1)}
+
+
+def authors_config() -> dict[str, str]:
+    """The tensors that tell a model's kind and sizes, for each kind."""
+    vision = {"vision_model.embeddings.class_embedding": [1, 1, 32],
+              "vision_model.embeddings.position_embedding": [1, 10, 32],
+              "vision_model.embeddings.patch_embedding.weight": [32, 3, 16, 16],
+              "vision_model.encoder.layers.0.layer_norm1.weight": [32],
+              "vision_model.encoder.layers.1.layer_norm1.weight": [32],
+              "vision_model.encoder.layers.0.mlp.fc1.weight": [128, 32]}
+
+    def text(prefix: str, attention: str = "self") -> dict[str, list[int]]:
+        layer = prefix + "encoder.layer.0."
+        return {prefix + "embeddings.word_embeddings.weight": [30524, 12],
+                prefix + "embeddings.position_embeddings.weight": [512, 12],
+                layer + "attention.self.query.weight": [12, 12],
+                layer + f"crossattention.{attention}.key.weight": [12, 32],
+                layer + "intermediate.dense.weight": [48, 12]}
+
+    encoder, decoder = text("text_encoder."), text("text_decoder.bert.")
+    scores = {"vision_proj.weight": [20, 32], "itm_head.weight": [2, 12]}
+    kinds = {"captioning": vision | decoder, "vqa": vision | encoder | decoder,
+             "retrieval": vision | encoder | scores, "nlvr": vision | text("text_encoder.", "self0"),
+             "pretrain": vision | encoder | decoder | scores, "blip2": {"query_tokens": [1, 32, 768]}}
+    return {kind: json.dumps({"tensors": tensors, "med_config": {"num_attention_heads": 3},
+                              "vision_heads": 4}) for kind, tensors in kinds.items()}
+
+
+WRITTEN = {"tokenizer_json": tokenizer_json, "authors_config": authors_config}
+
+
 def main() -> int:
     target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
-    for pattern in SEEDS[target]:
+    for name, text in WRITTEN[target]().items() if target in WRITTEN else ():
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    for pattern in SEEDS.get(target, ()):
         base = TESTS
         while pattern.startswith("../"):
             base, pattern = base.parent, pattern[3:]

@@ -20,6 +20,7 @@ ensure_packages() {
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libdnnl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
-  libutf8proc-dev nlohmann-json3-dev libcli11-dev
+  libutf8proc-dev nlohmann-json3-dev libcli11-dev ccache
 )
-TEST_PACKAGES=(git libgtest-dev libssl-dev ccache clang-14 clang-format-14 libomp-14-dev python3)
+TEST_PACKAGES=(libgtest-dev libssl-dev python3)
+CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)

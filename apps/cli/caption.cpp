@@ -1,16 +1,16 @@
-#include <cstdio>
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "apps/cli/caption_rows.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/flags.h"
 #include "apps/cli/inputs.h"
 #include "apps/cli/progress.h"
 #include "apps/cli/stop.h"
 #include "blip/base/error.h"
-#include "blip/base/json.h"
 #include "blip/tasks/captioning.h"
 #include "blip/tokenizer/tokenizer.h"
 
@@ -37,140 +37,122 @@ struct CaptionFlags {
   Format format = Format::text;
 };
 
-/// A picture's outcome: captions, or the reason why there are none.
-struct Row {
-  std::string path;
-  std::vector<Caption> captions;
-  std::unique_ptr<Error> error;
-};
-
-/// Writes rows as they come; each is whole before the next begins.
-class RowWriter {
- public:
-  RowWriter(Format format, bool show_paths) : format_(format), show_paths_(show_paths) {
-    if (format_ == Format::json) std::fputs("[", stdout);
+/// The tokens of words given on the command line. Throws Error{usage} when the vocabulary lacks
+/// one.
+std::vector<int> known_tokens(const Tokenizer& tokenizer, const char* flag,
+                              const std::string& words) {
+  std::vector<int> ids = tokenizer.encode_plain(words);
+  if (ids.empty() || std::find(ids.begin(), ids.end(), tokenizer.unk_id()) != ids.end()) {
+    throw Error(ErrorCode::usage, std::string(flag) + " " + in_quotes(words) +
+                                      " has no tokens in the model's vocabulary");
   }
-  ~RowWriter() {
-    if (format_ == Format::json) std::fputs(rows_ > 0 ? "\n]\n" : "]\n", stdout);
-    std::fflush(stdout);
-  }
-  RowWriter(const RowWriter&) = delete;
-  RowWriter& operator=(const RowWriter&) = delete;
-
-  void write(const Row& row) {
-    if (row.error) std::fprintf(stderr, "blip: %s\n", row.error->what());
-    if (format_ == Format::text) {
-      for (const Caption& caption : row.captions) {
-        if (show_paths_) std::printf("%s\t", row.path.c_str());
-        std::printf("%s\n", caption.text.c_str());
-      }
-    } else {
-      const std::string text = to_json(row).dump(-1, ' ', false, Json::error_handler_t::replace);
-      const char* separator = format_ == Format::json ? (rows_ > 0 ? ",\n" : "\n") : "";
-      std::printf("%s%s%s", separator, text.c_str(), format_ == Format::jsonl ? "\n" : "");
-    }
-    ++rows_;
-    if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "cannot write to standard output");
-  }
-
- private:
-  static Json to_json(const Row& row) {
-    Json json = {{"path", row.path}};
-    if (row.error) {
-      json["error"] = {{"code", name(row.error->code())}, {"message", row.error->what()}};
-      return json;
-    }
-    json["captions"] = Json::array();
-    for (const Caption& caption : row.captions) {
-      Json tokens = Json::array();
-      for (const CaptionToken& token : caption.tokens) {
-        tokens.push_back({{"id", token.id}, {"token", token.text}, {"logprob", token.logprob}});
-      }
-      json["captions"].push_back({{"text", caption.text},
-                                  {"score", caption.score},
-                                  {"finished", caption.finished},
-                                  {"tokens", std::move(tokens)}});
-    }
-    return json;
-  }
-
-  Format format_;
-  bool show_paths_;
-  std::size_t rows_ = 0;
-};
+  return ids;
+}
 
 CaptionOptions caption_options(const CaptionFlags& flags, const Engine& engine) {
   CaptionOptions options;
   options.generation = engine.default_generation();
   if (flags.preset == Preset::paper) options = paper_caption_options();
   flags.generation.apply_to(options.generation);
-  flags.generation.check(options.generation);
   options.strip_prompt = options.strip_prompt || flags.strip_prompt;
   for (const std::string& words : flags.bad_words) {
-    std::vector<int> ids = engine.tokenizer().encode_plain(words);
-    if (ids.empty())
-      throw Error(ErrorCode::usage, "--bad-words " + in_quotes(words) + " has no tokens");
-    options.generation.bad_words_ids.push_back(std::move(ids));
+    options.generation.bad_words_ids.push_back(
+        known_tokens(engine.tokenizer(), "--bad-words", words));
   }
-  options.generation.forced_prefix_ids = engine.tokenizer().encode_plain(flags.forced_prefix);
-  validate(options.generation);
+  if (!flags.forced_prefix.empty()) {
+    options.generation.forced_prefix_ids =
+        known_tokens(engine.tokenizer(), "--forced-prefix", flags.forced_prefix);
+  }
   return options;
 }
 
-/// Captions one batch; pictures that cannot be decoded become rows with an error.
-std::vector<Row> caption_batch(const Captioner& captioner, std::span<const PictureInput> inputs,
-                               const CaptionFlags& flags, const CaptionOptions& options,
-                               const Context& context) {
-  std::vector<Row> rows;
-  std::vector<CaptionRequest> requests;
-  std::vector<std::size_t> row_of_request;
-  const bool paper = flags.preset == Preset::paper && flags.prompt_option->count() == 0;
-  const std::string prompt = paper ? std::string(kPaperPrompt) : flags.prompt;
-  for (const PictureInput& input : inputs) {
-    context.check_stop();
-    Row& row = rows.emplace_back();
-    row.path = input.name;
-    try {
-      const Image image = load_input(input, flags.image.options);
-      requests.push_back({captioner.engine().encode({&image, 1}, context).front(), prompt});
-      row_of_request.push_back(rows.size() - 1);
-    } catch (const Error& e) {
-      if (e.code() == ErrorCode::cancelled) throw;
-      row.error = std::make_unique<Error>(e);
-    }
+/// One `blip caption` after its options are settled.
+class CaptionRun {
+ public:
+  CaptionRun(const CaptionFlags& flags, const Captioner& captioner, CaptionOptions options)
+      : flags_(flags),
+        captioner_(captioner),
+        options_(std::move(options)),
+        prompt_(flags.prompt),
+        context_{flags.model.num_threads, &stop_requested()} {
+    const bool paper = flags.preset == Preset::paper && flags.prompt_option->count() == 0;
+    if (paper) prompt_ = kPaperPrompt;
+    captioner_.validate(prompt_, options_);
   }
-  std::vector<std::vector<Caption>> captions = captioner.caption(requests, options, context);
-  for (std::size_t i = 0; i < captions.size(); ++i)
-    rows[row_of_request[i]].captions = std::move(captions[i]);
-  return rows;
-}
+
+  /// Captions all inputs, batch by batch. Returns the exit status.
+  int run(std::span<const PictureInput> inputs) {
+    const bool show_paths = inputs.size() > 1 || inputs.front().name != flags_.paths.front();
+    CaptionRowWriter writer(flags_.format, show_paths);
+    Progress progress(inputs.size());
+    try {
+      while (done_ < inputs.size()) {
+        const std::size_t count = std::min(flags_.batch_size, inputs.size() - done_);
+        const std::vector<CaptionRow> rows = caption(inputs.subspan(done_, count), progress);
+        progress.clear();
+        for (const CaptionRow& row : rows) write(writer, row);
+        done_ += count;
+      }
+    } catch (const Error& e) {
+      if (e.code() == ErrorCode::cancelled) writer.finish();
+      throw;
+    }
+    writer.finish();
+    if (failed_ == 0) return 0;
+    return inputs.size() == 1 ? last_status_ : 1;
+  }
+
+ private:
+  /// One batch; pictures that cannot be decoded become rows with an error.
+  std::vector<CaptionRow> caption(std::span<const PictureInput> inputs, Progress& progress) {
+    std::vector<CaptionRow> rows;
+    std::vector<CaptionRequest> requests;
+    std::vector<std::size_t> row_of_request;
+    for (const PictureInput& input : inputs) {
+      context_.check_stop();
+      CaptionRow& row = rows.emplace_back();
+      row.path = input.name;
+      try {
+        const Image image = load_input(input, flags_.image.options);
+        requests.push_back({captioner_.engine().encode({&image, 1}, context_).front(), prompt_});
+        row_of_request.push_back(rows.size() - 1);
+      } catch (const Error& e) {
+        if (e.code() == ErrorCode::cancelled) throw;
+        row.error = std::make_unique<Error>(e);
+      } catch (const std::bad_alloc&) {
+        row.error = std::make_unique<Error>(ErrorCode::too_large, input.name + ": out of memory");
+      }
+      progress.update(done_ + rows.size());
+    }
+    std::vector<std::vector<Caption>> captions = captioner_.caption(requests, options_, context_);
+    for (std::size_t i = 0; i < captions.size(); ++i) {
+      rows[row_of_request[i]].captions = std::move(captions[i]);
+    }
+    return rows;
+  }
+
+  void write(CaptionRowWriter& writer, const CaptionRow& row) {
+    writer.write(row);
+    if (!row.error) return;
+    ++failed_;
+    last_status_ = exit_status(row.error->code());
+  }
+
+  const CaptionFlags& flags_;
+  const Captioner& captioner_;
+  CaptionOptions options_;
+  std::string prompt_;
+  Context context_;
+  std::size_t done_ = 0;
+  std::size_t failed_ = 0;
+  int last_status_ = 0;
+};
 
 int run(const CaptionFlags& flags) {
+  install_stop_handler();
   const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
   const Captioner captioner(Engine::load(flags.model.path(), flags.model.options));
-  const CaptionOptions options = caption_options(flags, captioner.engine());
-  const Context context{flags.model.num_threads, &stop_requested()};
-
-  const bool show_paths = inputs.size() > 1 || inputs.front().name != flags.paths.front();
-  RowWriter writer(flags.format, show_paths);
-  Progress progress(inputs.size());
-  std::size_t failed = 0;
-  int last_status = 0;
-  for (std::size_t first = 0; first < inputs.size(); first += flags.batch_size) {
-    const std::size_t count = std::min(flags.batch_size, inputs.size() - first);
-    const std::vector<Row> rows =
-        caption_batch(captioner, std::span(inputs).subspan(first, count), flags, options, context);
-    progress.clear();
-    for (const Row& row : rows) {
-      writer.write(row);
-      if (!row.error) continue;
-      ++failed;
-      last_status = exit_status(row.error->code());
-    }
-    progress.update(first + count);
-  }
-  if (failed == 0) return 0;
-  return inputs.size() == 1 ? last_status : 1;
+  return CaptionRun(flags, captioner, caption_options(flags, captioner.engine())).run(inputs);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 #include <type_traits>
 
 #include "blip/base/error.h"
@@ -16,8 +17,9 @@ const std::map<std::string, AlphaMode> kAlphaModes = {{"white", AlphaMode::white
 const std::map<std::string, EarlyStopping> kEarlyStopping = {
     {"false", EarlyStopping::no}, {"true", EarlyStopping::yes}, {"never", EarlyStopping::never}};
 
-constexpr const char* kSamplingOnly[] = {"temperature", "top_k",          "top_p",     "min_p",
-                                         "typical_p",   "epsilon_cutoff", "eta_cutoff"};
+constexpr std::string_view kSamplingOnly[] = {"temperature", "top_k",          "top_p",     "min_p",
+                                              "typical_p",   "epsilon_cutoff", "eta_cutoff"};
+constexpr std::string_view kBeamsOnly[] = {"early_stopping", "length_penalty"};
 
 /// The words of `words` as they appear in --help: "{text,json,jsonl}".
 template <class T>
@@ -64,7 +66,8 @@ void ModelFlags::add_to(CLI::App& command) {
 std::filesystem::path ModelFlags::path() const {
   if (!model.empty()) return model;
   const std::filesystem::path path = default_model();
-  if (!std::filesystem::exists(path)) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) {
     throw Error(ErrorCode::not_found,
                 "the default model is not at " + path.string() + "; name one with --model");
   }
@@ -101,6 +104,16 @@ void GenerationFlags::add_to(CLI::App& command) {
 }
 
 void GenerationFlags::apply_to(GenerationConfig& config) const {
+  if (given("max_length")) {
+    if (given("max_new_tokens"))
+      throw Error(ErrorCode::usage, "--max-length and --max-new-tokens cannot be given together");
+    config.max_new_tokens.reset();
+  }
+  if (given("min_length")) {
+    if (given("min_new_tokens"))
+      throw Error(ErrorCode::usage, "--min-length and --min-new-tokens cannot be given together");
+    config.min_new_tokens.reset();
+  }
   std::vector<const void*> given;
   for_each_field(given_,
                  [&](const char*, const auto& value, const char*) { given.push_back(&value); });
@@ -111,20 +124,29 @@ void GenerationFlags::apply_to(GenerationConfig& config) const {
     if (options_[i]->count() > 0) value = *static_cast<const T*>(given[i]);
     ++i;
   });
+  check(config);
+}
+
+bool GenerationFlags::given(std::string_view wanted) const {
+  std::size_t i = 0;
+  bool found = false;
+  for_each_field(given_, [&](const char* field, const auto&, const char*) {
+    found = found || (field == wanted && options_[i]->count() > 0);
+    ++i;
+  });
+  return found;
 }
 
 void GenerationFlags::check(const GenerationConfig& config) const {
-  if (config.do_sample) return;
-  std::size_t i = 0;
-  for_each_field(given_, [&](const char* field, const auto&, const char*) {
-    const bool sampling = std::find(std::begin(kSamplingOnly), std::end(kSamplingOnly),
-                                    std::string_view(field)) != std::end(kSamplingOnly);
-    if (sampling && options_[i]->count() > 0) {
-      throw Error(ErrorCode::usage,
-                  flag_name(field) + " has an effect only together with --do-sample");
+  const auto refuse = [&](std::span<const std::string_view> fields, const char* without) {
+    for (const std::string_view field : fields) {
+      if (given(field))
+        throw Error(ErrorCode::usage,
+                    flag_name(std::string(field)) + " has an effect only together with " + without);
     }
-    ++i;
-  });
+  };
+  if (!config.do_sample) refuse(kSamplingOnly, "--do-sample");
+  if (config.num_beams == 1) refuse(kBeamsOnly, "--num-beams 2 or more");
 }
 
 void add_format_flag(CLI::App& command, Format& format) {

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blip/generation/generation_config.h"
@@ -34,12 +35,15 @@ struct ImageFlags {
 class GenerationFlags {
  public:
   void add_to(CLI::App& command);
-  /// Overwrites the fields of `config` whose flag was given.
+  /// Overwrites the fields of `config` whose flag was given. A limit given in one form (all tokens,
+  /// or new tokens) replaces the checkpoint's in the other form.
+  /// Throws Error{usage} for both forms, and for a flag that does nothing with the others.
   void apply_to(GenerationConfig& config) const;
-  /// Throws Error{usage} when a flag was given that does nothing without --do-sample.
-  void check(const GenerationConfig& config) const;
 
  private:
+  bool given(std::string_view field) const;
+  void check(const GenerationConfig& config) const;
+
   GenerationConfig given_;
   std::vector<CLI::Option*> options_;  ///< in the order of for_each_field
 };

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "apps/cli/stop.h"
 #include "blip/base/error.h"
 
 namespace blip::cli {
@@ -60,7 +61,10 @@ std::string read_standard_input() {
   char block[65536];
   for (;;) {
     const ssize_t n = ::read(STDIN_FILENO, block, sizeof block);
-    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EINTR) {
+      if (stop_requested()) throw Error(ErrorCode::cancelled, "stopped on request");
+      continue;
+    }
     if (n < 0)
       throw Error(ErrorCode::io,
                   std::string("cannot read standard input: ") + std::strerror(errno));
@@ -84,7 +88,8 @@ std::vector<PictureInput> expand_inputs(const std::vector<std::string>& argument
         throw Error(ErrorCode::usage, "standard input (-) can be named only once");
       standard_input = true;
       inputs.push_back({"-", {}});
-    } else if (argument.find("://") != std::string::npos && !std::filesystem::exists(argument, ignored)) {
+    } else if (argument.find("://") != std::string::npos &&
+               !std::filesystem::exists(argument, ignored)) {
       throw Error(ErrorCode::usage,
                   "URLs are not fetched: download " + in_quotes(argument) + " and name the file");
     } else if (std::filesystem::is_directory(argument, ignored)) {

@@ -7,6 +7,7 @@
 #include "apps/cli/commands.h"
 #include "apps/cli/flags.h"
 #include "blip/base/context.h"
+#include "blip/base/error.h"
 #include "blip/base/json.h"
 #include "blip/checkpoint/checkpoint.h"
 #include "blip/ops/isa.h"
@@ -73,6 +74,12 @@ Json describe(const Checkpoint& checkpoint) {
   return json;
 }
 
+/// A name from a file, safe to show on a terminal.
+std::string printable(const std::string& text) {
+  const std::string quoted = in_quotes(text);
+  return quoted.size() == text.size() + 2 ? text : quoted;
+}
+
 void print_text(const Json& json) {
   const auto line = [](const char* label, const std::string& value) {
     std::printf("%-14s %s\n", label, value.c_str());
@@ -91,7 +98,7 @@ void print_text(const Json& json) {
   for (const auto& [part_name, part] : json["parts"].items()) {
     std::string types;
     for (const auto& [type, count] : part["types"].items()) types += " " + type;
-    std::printf("  %-22s %12zu parameters in %4zu tensors,%s\n", part_name.c_str(),
+    std::printf("  %-22s %12zu parameters in %4zu tensors,%s\n", printable(part_name).c_str(),
                 part["parameters"].get<std::size_t>(), part["tensors"].get<std::size_t>(),
                 types.c_str());
   }
@@ -113,7 +120,9 @@ void run(const InspectFlags& flags) {
   if (flags.format == Format::text) {
     print_text(json);
   } else {
-    std::printf("%s\n", json.dump(flags.format == Format::json ? 2 : -1).c_str());
+    std::printf("%s\n", json.dump(flags.format == Format::json ? 2 : -1, ' ', false,
+                                  Json::error_handler_t::replace)
+                            .c_str());
   }
 }
 

@@ -5,7 +5,6 @@
 #include <string>
 
 #include "apps/cli/commands.h"
-#include "apps/cli/stop.h"
 #include "blip/base/error.h"
 
 namespace {
@@ -34,7 +33,6 @@ int main(int argc, char** argv) {
   blip::cli::add_tokenize_command(app, status);
   blip::cli::add_preprocess_command(app, status);
   blip::cli::add_inspect_command(app, status);
-  blip::cli::install_stop_handler();
   try {
     app.parse(argc, argv);
     std::fflush(stdout);

@@ -24,9 +24,13 @@ struct PreprocessFlags {
 void run(const PreprocessFlags& flags) {
   const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
   const Engine engine = Engine::load(flags.model.path(), flags.model.options);
-  std::vector<Image> images;
-  for (const PictureInput& input : inputs) images.push_back(load_input(input, flags.image.options));
-  const Tensor pixel_values = engine.image_processor().process(images);
+  const ThreadScope threads({flags.model.num_threads});
+  const ImageProcessor& processor = engine.image_processor();
+  const ImageProcessorConfig& size = processor.config();
+  Tensor pixel_values({static_cast<std::int64_t>(inputs.size()), 3, size.height, size.width});
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    processor.process(load_input(inputs[i], flags.image.options), pixel_values[i].data());
+  }
 
   StoredTensor stored;
   stored.shape = pixel_values.shape();

@@ -18,7 +18,8 @@ extern "C" void request_stop(int) {
 void install_stop_handler() {
   struct sigaction action {};
   action.sa_handler = request_stop;
-  action.sa_flags = SA_RESTART | static_cast<int>(SA_RESETHAND);
+  // No SA_RESTART: a read of standard input must return to see the request.
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
 }

@@ -9,6 +9,7 @@
 #include "blip/base/error.h"
 #include "blip/base/json.h"
 #include "blip/checkpoint/checkpoint.h"
+#include "blip/tasks/open_tokenizer.h"
 #include "blip/tokenizer/tokenizer.h"
 
 namespace blip::cli {
@@ -21,13 +22,12 @@ struct TokenizeFlags {
   Format format = Format::text;
 };
 
-Tokenizer open_tokenizer(const std::filesystem::path& model) {
-  std::error_code error;
-  if (std::filesystem::is_directory(model, error)) return Tokenizer::from_folder(model);
-  if (!std::filesystem::exists(model, error)) {
-    throw Error(ErrorCode::not_found, "no checkpoint at " + model.string());
-  }
-  return Tokenizer::bert_base_uncased();  // the authors' .pth files come without a vocabulary
+Tokenizer tokenizer_of(const std::filesystem::path& model) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(model, ignored)) return Tokenizer::from_folder(model);
+  // How many heads a .pth's vision encoder has does not matter here, so any number that fits will
+  // do.
+  return open_tokenizer(open_checkpoint(model, {.vision_heads = 1}));
 }
 
 std::vector<int> parse_ids(const std::string& text) {
@@ -63,7 +63,7 @@ void write_row(const Tokenizer& tokenizer, const TokenizeFlags& flags, const std
 }
 
 void run(const TokenizeFlags& flags) {
-  const Tokenizer tokenizer = open_tokenizer(flags.model.path());
+  const Tokenizer tokenizer = tokenizer_of(flags.model.path());
   std::vector<std::string> texts = flags.texts;
   if (texts.empty()) {
     for (std::string line; std::getline(std::cin, line);) texts.push_back(line);

@@ -3,6 +3,10 @@
 #include <omp.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+
 #include "blip/base/error.h"
 
 namespace blip {
@@ -13,11 +17,38 @@ void Context::check_stop() const {
   }
 }
 
-int available_cores() noexcept {
+namespace {
+
+/// Cores' worth of time that the cgroup grants, as containers set it; 0 when it sets no limit.
+double cgroup_cores() {
+  double quota = 0, period = 0;
+  if (std::ifstream v2("/sys/fs/cgroup/cpu.max"); v2 >> quota >> period && period > 0) {
+    return quota / period;  // "max" is no number: no limit
+  }
+  std::ifstream v1_quota("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
+  std::ifstream v1_period("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (v1_quota >> quota && v1_period >> period && quota > 0 && period > 0) return quota / period;
+  return 0;
+}
+
+int count_cores() noexcept {
   cpu_set_t cores;
-  if (sched_getaffinity(0, sizeof cores, &cores) != 0) return 1;
-  const int count = CPU_COUNT(&cores);
-  return count > 0 ? count : 1;
+  int count = 1;
+  if (sched_getaffinity(0, sizeof cores, &cores) == 0) count = std::max(1, CPU_COUNT(&cores));
+  try {
+    const double granted = cgroup_cores();
+    if (granted > 0) count = std::min(count, std::max(1, static_cast<int>(std::ceil(granted))));
+  } catch (...) {
+    // Without memory for a file stream the affinity mask has to do.
+  }
+  return count;
+}
+
+}  // namespace
+
+int available_cores() noexcept {
+  static const int count = count_cores();
+  return count;
 }
 
 ThreadScope::ThreadScope(const Context& context) : before_(omp_get_max_threads()) {

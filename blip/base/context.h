@@ -2,10 +2,12 @@
 
 #include <atomic>
 
+#include "blip/base/export.h"
+
 namespace blip {
 
 /// What a computation runs with. Held by the caller, passed by reference, never stored.
-struct Context {
+struct BLIP_API Context {
   int num_threads = 0;                      ///< 0: one per core that this process may use
   const std::atomic<bool>* stop = nullptr;  ///< when it becomes true, work ends at the next check
 
@@ -13,12 +15,12 @@ struct Context {
   void check_stop() const;
 };
 
-/// Cores that this process may run on (its affinity mask), at least 1.
-int available_cores() noexcept;
+/// Cores that this process may use, by its affinity mask and its cgroup's quota; at least 1.
+BLIP_API int available_cores() noexcept;
 
 /// Sets how many threads OpenMP regions started from the calling thread use, oneDNN's among them,
 /// until the end of the scope.
-class ThreadScope {
+class BLIP_API ThreadScope {
  public:
   explicit ThreadScope(const Context& context);
   ~ThreadScope();

@@ -92,6 +92,11 @@ std::string read_file(const std::filesystem::path& file, std::size_t max_bytes) 
 
 void write_file(const std::filesystem::path& file,
                 const std::function<void(std::ostream&)>& write) {
+  // A rename would put a regular file in the place of a device or a pipe.
+  std::error_code ignored;
+  if (std::filesystem::exists(file, ignored) && !std::filesystem::is_regular_file(file, ignored)) {
+    fail_write(file, "it is not a regular file");
+  }
   const TemporaryFile temporary(file);
   std::ofstream out(temporary.path(), std::ios::binary | std::ios::trunc);
   if (!out) fail_write(file, std::strerror(errno));

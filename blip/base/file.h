@@ -16,6 +16,7 @@ std::string read_file(const std::filesystem::path& file, std::size_t max_bytes);
 
 /// Writes a file whole or not at all: `write` fills a temporary file beside `file`, which is then
 /// renamed over it. On any failure the temporary file is removed and `file` is left as it was.
+/// What exists there and is no regular file, such as a device, is refused.
 /// Throws Error{io}.
 void write_file(const std::filesystem::path& file, const std::function<void(std::ostream&)>& write);
 

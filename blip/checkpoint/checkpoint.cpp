@@ -20,21 +20,37 @@ Json read_optional_json(const fs::path& file) {
   return fs::exists(file, ignored) ? read_json(file) : Json();
 }
 
-BlipConfig read_config(const fs::path& folder) {
+Json read_config(const fs::path& folder) {
   const fs::path file = folder / "config.json";
   std::error_code ignored;
   if (!fs::exists(file, ignored)) {
     throw Error(ErrorCode::not_found,
                 folder.string() + " has no config.json, which a Hugging Face checkpoint has");
   }
-  return BlipConfig::from_json(read_json(file));
+  return read_json(file);
+}
+
+/// What config.json and its text_config say of generation, as checkpoints without a
+/// generation_config.json have it. A max_length of 20 there is a written-out default.
+Json generation_of(const Json& config) {
+  Json generation = Json::object();
+  if (!config.is_object()) return generation;
+  if (config.contains("text_config") && config["text_config"].is_object()) {
+    generation.update(config["text_config"]);
+  }
+  generation.update(config);
+  const auto max_length = generation.find("max_length");
+  if (max_length != generation.end() && *max_length == 20) generation.erase(max_length);
+  return generation;
 }
 
 void add_transformers_files(const fs::path& folder, Checkpoint& checkpoint) {
   checkpoint.family = CheckpointFamily::transformers;
-  checkpoint.config = read_config(folder);
+  const Json config = read_config(folder);
+  checkpoint.config = BlipConfig::from_json(config);
   checkpoint.preprocessor = read_optional_json(folder / "preprocessor_config.json");
   checkpoint.generation = read_optional_json(folder / "generation_config.json");
+  if (checkpoint.generation.is_null()) checkpoint.generation = generation_of(config);
 }
 
 bool has_authors_names(const TensorStore& tensors) {

@@ -25,8 +25,8 @@ struct Checkpoint {
   CheckpointFamily family = CheckpointFamily::transformers;
   BlipConfig config;
   TensorStore tensors;
-  Json preprocessor;             ///< preprocessor_config.json; null when there is none
-  Json generation;               ///< generation_config.json; null when there is none
+  Json preprocessor;  ///< preprocessor_config.json; null when there is none
+  Json generation;  ///< generation_config.json, else the same keys of config.json; null for a .pth
   std::filesystem::path folder;  ///< where vocab.txt and the like are looked for
 };
 

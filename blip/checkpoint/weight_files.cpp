@@ -41,7 +41,8 @@ std::set<std::string> shards_of(const fs::path& index) {
 void read_shards(const fs::path& index, TensorStore& store) {
   for (const std::string& shard : shards_of(index)) {
     const fs::path file = index.parent_path() / shard;
-    if (!fs::exists(file)) {
+    std::error_code ignored;
+    if (!fs::exists(file, ignored)) {
       throw Error(ErrorCode::not_found,
                   file.string() + " is missing: " + index.string() + " names it as a part");
     }
@@ -61,10 +62,11 @@ void read_weight_file(const fs::path& file, TensorStore& store) {
 
 void read_weight_folder(const fs::path& folder, TensorStore& store) {
   std::string names;
+  std::error_code ignored;
   for (const char* whole : {"model.safetensors", "pytorch_model.bin"}) {
-    if (fs::exists(folder / whole)) return read_weight_file(folder / whole, store);
+    if (fs::exists(folder / whole, ignored)) return read_weight_file(folder / whole, store);
     const std::string index = std::string(whole) + ".index.json";
-    if (fs::exists(folder / index)) return read_shards(folder / index, store);
+    if (fs::exists(folder / index, ignored)) return read_shards(folder / index, store);
     names += (names.empty() ? "" : ", ") + std::string(whole) + ", " + index;
   }
   throw Error(ErrorCode::not_found, folder.string() + " holds no weights; looked for " + names);

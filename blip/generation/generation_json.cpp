@@ -66,6 +66,13 @@ void update_from_json(GenerationConfig& config, const Json& json) {
                   std::string("the generation option ") + key + " cannot be " + in_quotes(value));
     }
   });
+  const auto bad_words = json.find("bad_words_ids");
+  if (bad_words == json.end() || bad_words->is_null()) return;
+  try {
+    config.bad_words_ids = bad_words->get<std::vector<std::vector<int>>>();
+  } catch (const std::exception&) {
+    throw Error(ErrorCode::bad_model, "the generation option bad_words_ids must be lists of ids");
+  }
 }
 
 }  // namespace blip

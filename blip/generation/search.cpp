@@ -15,8 +15,9 @@ namespace {
 
 constexpr int kDefaultNewTokens = 20;
 
-// Most tokens of the whole sequence; checks that the prompt and the minimum fit in.
-int length_limit(const GenerationRequest& request) {
+}  // namespace
+
+int max_sequence_length(const GenerationRequest& request) {
   const GenerationConfig& config = request.config;
   const auto prompt = static_cast<std::int64_t>(request.prompt_ids.size());
   std::int64_t limit = prompt + config.max_new_tokens.value_or(kDefaultNewTokens);
@@ -37,6 +38,8 @@ int length_limit(const GenerationRequest& request) {
   }
   return static_cast<int>(limit);
 }
+
+namespace {
 
 void check_ids(std::span<const int> ids, const char* field, int vocab_size) {
   for (const int id : ids) {
@@ -106,7 +109,7 @@ std::unique_ptr<Search> make_search(const GenerationRequest& request, int vocab_
   for (const std::vector<int>& word : request.config.bad_words_ids) {
     check_ids(word, "bad_words_ids", vocab_size);
   }
-  const int max_length = length_limit(request);
+  const int max_length = max_sequence_length(request);
   if (request.config.num_beams > 1) return make_beam_search(request, max_length, vocab_size);
   return std::make_unique<GreedySearch>(request, max_length, vocab_size);
 }
@@ -117,7 +120,7 @@ std::vector<std::vector<Hypothesis>> generate(std::span<const GenerationRequest>
   const ThreadScope threads(context);
   std::vector<Running> running;
   for (const GenerationRequest& request : requests) {
-    running.push_back({make_search(request, vocab_size)});
+    running.push_back({make_search(request, vocab_size), 0, 0, nullptr});
   }
   const auto vocabulary = static_cast<std::size_t>(vocab_size);
   std::vector<std::vector<Hypothesis>> results(requests.size());

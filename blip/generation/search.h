@@ -59,6 +59,10 @@ class Search {
   virtual std::vector<Hypothesis> results() const = 0;
 };
 
+/// Most tokens that a request's sequence can grow to, prompt included.
+/// Throws Error{usage} when the prompt or the minimum does not fit in.
+int max_sequence_length(const GenerationRequest& request);
+
 /// Throws Error{usage} for a request that cannot be run: validate(), a prompt that leaves no room,
 /// a minimum above the limit, ids beyond the vocabulary.
 std::unique_ptr<Search> make_search(const GenerationRequest& request, int vocab_size);

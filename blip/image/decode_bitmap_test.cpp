@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "blip/image/sample_pictures.h"
+#include "blip/image/sample_pictures_test.h"
 
 namespace blip {
 namespace {

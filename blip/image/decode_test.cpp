@@ -6,7 +6,7 @@
 #include <fstream>
 
 #include "blip/base/random.h"
-#include "blip/image/sample_pictures.h"
+#include "blip/image/sample_pictures_test.h"
 
 namespace blip {
 namespace {

@@ -199,6 +199,28 @@ void read_strips(const TiffFile& file, const Layout& layout, std::uint8_t* out) 
   }
 }
 
+/// A tile may be larger than a small picture and reach beyond a large one's edges, but not without
+/// end: many tiles can share one small compressed block.
+void check_tiles(const TiffFile& file, const Layout& layout) {
+  std::uint32_t across = 0;
+  std::uint32_t down = 0;
+  TIFFGetField(file.get(), TIFFTAG_TILEWIDTH, &across);
+  TIFFGetField(file.get(), TIFFTAG_TILELENGTH, &down);
+  const tmsize_t size = TIFFTileSize(file.get());
+  if (across == 0 || down == 0 || size <= 0) file.fail();
+  const auto tile_bytes = static_cast<std::size_t>(size);
+  const auto along = [](std::size_t side, std::size_t tile) { return (side + tile - 1) / tile; };
+  const std::size_t planes = layout.planar ? layout.kept : 1;
+  const std::size_t tiles = along(layout.width, across) * along(layout.height, down) * planes;
+  const std::size_t plane_bytes = row_bytes(layout, layout.width) * layout.height;
+  constexpr std::size_t kAlways = std::size_t{16} << 20;
+  constexpr std::size_t kAlwaysTogether = std::size_t{256} << 20;
+  if (tile_bytes > kAlways + plane_bytes ||
+      tiles > (kAlwaysTogether + 4 * planes * plane_bytes) / tile_bytes) {
+    throw damaged(kFormat, "its tiles are far larger than the picture");
+  }
+}
+
 void read_tiles(const TiffFile& file, const Layout& layout, std::uint8_t* out) {
   std::uint32_t across = 0;
   std::uint32_t down = 0;
@@ -206,15 +228,9 @@ void read_tiles(const TiffFile& file, const Layout& layout, std::uint8_t* out) {
   TIFFGetField(file.get(), TIFFTAG_TILELENGTH, &down);
   const tmsize_t size = TIFFTileSize(file.get());
   const tmsize_t stride = TIFFTileRowSize(file.get());
-  if (across == 0 || down == 0 || size <= 0 || stride <= 0 ||
-      static_cast<std::size_t>(stride) < row_bytes(layout, across) ||
+  if (size <= 0 || stride <= 0 || static_cast<std::size_t>(stride) < row_bytes(layout, across) ||
       size / stride < tmsize_t{down}) {
     file.fail();
-  }
-  // A tile may be larger than a small picture, but not without end.
-  constexpr std::size_t kAlways = std::size_t{16} << 20;
-  if (static_cast<std::size_t>(size) > kAlways + row_bytes(layout, layout.width) * layout.height) {
-    throw damaged(kFormat, "its tiles are far larger than the picture");
   }
   std::vector<std::uint8_t> tile(static_cast<std::size_t>(size));
   for (unsigned plane = 0; plane < (layout.planar ? layout.kept : 1u); ++plane) {
@@ -355,6 +371,7 @@ Pixels read_through_rgba(const TiffFile& file, const Layout& layout) {
 Pixels decode_tiff(Bytes bytes, const ImageOptions& options) {
   const TiffFile file(bytes, options.max_pixels);
   const Layout layout = read_layout(file.get(), options);
+  if (TIFFIsTiled(file.get()) != 0) check_tiles(file, layout);
   // Unlike that of the other formats, TIFF's orientation is part of the picture: PIL always turns.
   std::uint16_t orientation = ORIENTATION_TOPLEFT;
   TIFFGetFieldDefaulted(file.get(), TIFFTAG_ORIENTATION, &orientation);

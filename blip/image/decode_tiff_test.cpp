@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "blip/image/sample_pictures.h"
+#include "blip/image/sample_pictures_test.h"
 
 namespace blip {
 namespace {
@@ -89,6 +89,29 @@ TEST(DecodeTiff, HostileHeaders) {
                            {325, {4}}},
                           bytes({1, 2, 3, 4}))),
             ErrorCode::bad_image);
+}
+
+/// `width` x 1 white pixels in tiles of 16 x 16384, which share one PackBits block of 4 KiB.
+std::string thin_tiff_in_large_tiles(int width) {
+  std::string packed;
+  for (int i = 0; i < 16 * 16384 / 128; ++i) packed += bytes({0x81, 0xFF});
+  const auto tiles = static_cast<std::size_t>((width + 15) / 16);
+  return tiff({{256, {width}},
+               {257, {1}},
+               {258, {8}},
+               {259, {32773}},
+               {262, {1}},
+               {277, {1}},
+               {322, {16}},
+               {323, {16384}},
+               {324, std::vector<int>(tiles, 0)},
+               {325, std::vector<int>(tiles, static_cast<int>(packed.size()))}},
+              packed);
+}
+
+TEST(DecodeTiff, TilesMayExceedThePictureButNotWithoutEnd) {
+  EXPECT_EQ(decode(thin_tiff_in_large_tiles(100)).rgb, Values(300, 255));
+  EXPECT_EQ(error_of(thin_tiff_in_large_tiles(60000)), ErrorCode::bad_image);
 }
 
 }  // namespace

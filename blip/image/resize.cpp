@@ -20,6 +20,10 @@ constexpr int kLowBits = 12;  // weights are split so that 16-bit products suffi
 constexpr std::size_t kLanes = 8;
 /// Sums of this many products of a byte and half a weight fit 32 bits.
 constexpr std::size_t kBlock = 1024;
+/// Columns filtered together along y, so that their sums stay in the cache.
+constexpr std::size_t kStretch = 1536;
+/// Rows filtered along x that are kept at once for the filter along y.
+constexpr std::size_t kBlockBytes = std::size_t{16} << 20;
 /// Below this many products a second thread is not worth waking.
 constexpr double kParallelWork = 4e6;
 
@@ -96,12 +100,25 @@ struct SplitWeights {
 /// window is a dot product that compilers turn into multiply-add instructions.
 class HorizontalPass {
  public:
-  HorizontalPass(const Axis& axis, std::size_t in_width)
-      : axis_(axis), weights_(axis), in_width_(in_width), plane_(in_width + axis.stride) {}
+  HorizontalPass(const Axis& axis, const Image& image, int threads)
+      : axis_(axis),
+        weights_(axis),
+        image_(image),
+        in_width_(static_cast<std::size_t>(image.width)),
+        plane_(in_width_ + axis.stride),
+        threads_(threads),
+        scratch_(3 * plane_ * static_cast<std::size_t>(threads)) {}
 
-  /// int16 values that run_row needs, zero at first.
-  std::size_t scratch_size() const { return 3 * plane_; }
+  /// Rows [begin, end) of the picture, to the first rows of `out`.
+  void run(std::size_t begin, std::size_t end, std::uint8_t* out) {
+#pragma omp parallel for num_threads(threads_) schedule(static)
+    for (std::size_t y = begin; y < end; ++y) {
+      run_row(image_.rgb.data() + y * in_width_ * 3, out + (y - begin) * axis_.size() * 3,
+              scratch_.data() + 3 * plane_ * static_cast<std::size_t>(omp_get_thread_num()));
+    }
+  }
 
+ private:
   void run_row(const std::uint8_t* in, std::uint8_t* out, std::int16_t* scratch) const {
     std::int16_t* red = scratch;
     std::int16_t* green = scratch + plane_;
@@ -122,7 +139,6 @@ class HorizontalPass {
     }
   }
 
- private:
   void add_block(const std::int16_t* red, std::size_t at, std::size_t count,
                  std::int64_t* sums) const {
     const std::int16_t* green = red + plane_;
@@ -146,8 +162,11 @@ class HorizontalPass {
 
   const Axis& axis_;
   SplitWeights weights_;
+  const Image& image_;
   std::size_t in_width_;
-  std::size_t plane_;
+  std::size_t plane_;  ///< values of one channel, with zeros behind for the last windows
+  int threads_;
+  std::vector<std::int16_t> scratch_;  ///< [threads, 3, plane_]
 };
 
 Image blank(int width, int height) {
@@ -158,54 +177,144 @@ Image blank(int width, int height) {
   return image;
 }
 
+/// The threads that `work` products are worth, at most one for each of `parts`.
+int threads_for(double work, std::size_t parts) {
+  if (work < kParallelWork) return 1;
+  return static_cast<int>(std::min(static_cast<std::size_t>(omp_get_max_threads()), parts));
+}
+
+double work_of(const Axis& axis, int lines) {
+  return static_cast<double>(axis.weights.size()) * lines * 3;
+}
+
 Image resize_width(const Image& image, int width) {
   const Axis axis = make_axis(image.width, width);
-  const auto in_width = static_cast<std::size_t>(image.width);
-  const HorizontalPass pass(axis, in_width);
+  const auto height = static_cast<std::size_t>(image.height);
   Image result = blank(width, image.height);
-  const double work = static_cast<double>(axis.weights.size()) * image.height * 3;
-  const int threads = work < kParallelWork ? 1 : std::min(omp_get_max_threads(), image.height);
-  std::vector<std::int16_t> scratch(pass.scratch_size() * static_cast<std::size_t>(threads));
-#pragma omp parallel for num_threads(threads) schedule(static)
-  for (int y = 0; y < image.height; ++y) {
-    const auto row = static_cast<std::size_t>(y);
-    pass.run_row(
-        image.rgb.data() + row * in_width * 3,
-        result.rgb.data() + row * static_cast<std::size_t>(width) * 3,
-        scratch.data() + pass.scratch_size() * static_cast<std::size_t>(omp_get_thread_num()));
-  }
+  HorizontalPass pass(axis, image, threads_for(work_of(axis, image.height), height));
+  pass.run(0, height, result.rgb.data());
   return result;
 }
 
-/// Filters one output row along y, a stretch of columns at a time so that the sums stay in cache.
-void resize_column_stretch(const Image& image, const Axis& axis, std::size_t y, std::uint8_t* out) {
-  constexpr std::size_t kStretch = 1536;
-  const std::size_t row_size = static_cast<std::size_t>(image.width) * 3;
-  std::int32_t sums[kStretch];
-  for (std::size_t start = 0; start < row_size; start += kStretch) {
-    const std::size_t size = std::min(kStretch, row_size - start);
-    const std::uint8_t* in = image.rgb.data() + axis.first[y] * row_size + start;
-    std::fill_n(sums, size, kHalf);
-    for (std::size_t k = 0; k < axis.count[y]; ++k, in += row_size) {
-      const std::int32_t weight = axis.weights_of(y)[k];
-      for (std::size_t x = 0; x < size; ++x) sums[x] += weight * in[x];
-    }
-    for (std::size_t x = 0; x < size; ++x) {
-      out[start + x] = static_cast<std::uint8_t>(std::clamp(sums[x] >> kFractionBits, 0, 255));
-    }
+/// Rows of bytes that lie one behind another, seen from one column on.
+struct Rows {
+  const std::uint8_t* data;
+  std::size_t row_size;
+};
+
+/// Adds `count` weighted rows to `size` sums. They fit 32 bits: the weights add up to 1, and their
+/// magnitudes to less than 1.3.
+void add_rows(Rows rows, const std::int32_t* weights, std::size_t count, std::int32_t* sums,
+              std::size_t size) {
+  for (std::size_t k = 0; k < count; ++k) {
+    const std::uint8_t* in = rows.data + k * rows.row_size;
+    const std::int32_t weight = weights[k];
+    for (std::size_t x = 0; x < size; ++x) sums[x] += weight * in[x];
+  }
+}
+
+void round_sums(const std::int32_t* sums, std::size_t size, std::uint8_t* out) {
+  for (std::size_t x = 0; x < size; ++x) {
+    out[x] = static_cast<std::uint8_t>(std::clamp(sums[x] >> kFractionBits, 0, 255));
   }
 }
 
 Image resize_height(const Image& image, int height) {
   const Axis axis = make_axis(image.height, height);
+  const std::size_t row_size = static_cast<std::size_t>(image.width) * 3;
   Image result = blank(image.width, height);
-  const double work = static_cast<double>(axis.weights.size()) * image.width * 3;
-  const int threads = work < kParallelWork ? 1 : std::min(omp_get_max_threads(), height);
+  const int threads = threads_for(work_of(axis, image.width), axis.size());
 #pragma omp parallel for num_threads(threads) schedule(static)
-  for (int y = 0; y < height; ++y) {
-    const auto row = static_cast<std::size_t>(y);
-    resize_column_stretch(image, axis, row,
-                          result.rgb.data() + row * static_cast<std::size_t>(image.width) * 3);
+  for (std::size_t y = 0; y < axis.size(); ++y) {
+    std::int32_t sums[kStretch];
+    for (std::size_t x = 0; x < row_size; x += kStretch) {
+      const std::size_t size = std::min(kStretch, row_size - x);
+      const Rows rows{image.rgb.data() + axis.first[y] * row_size + x, row_size};
+      std::fill_n(sums, size, kHalf);
+      add_rows(rows, axis.weights_of(y), axis.count[y], sums, size);
+      round_sums(sums, size, result.rgb.data() + y * row_size + x);
+    }
+  }
+  return result;
+}
+
+/// Filters along y rows that come a block at a time, and keeps the sums of only those output rows
+/// whose windows have begun and not ended.
+class VerticalSums {
+ public:
+  VerticalSums(const Axis& axis, Image& result, int threads)
+      : axis_(axis),
+        result_(result),
+        row_size_(static_cast<std::size_t>(result.width) * 3),
+        threads_(threads) {}
+
+  /// Rows [begin, end); the next call goes on where this one ended.
+  void add(const std::uint8_t* rows, std::size_t begin, std::size_t end) {
+    open_windows(begin, end);
+    const std::size_t stretches = (row_size_ + kStretch - 1) / kStretch;
+#pragma omp parallel for num_threads(threads_) schedule(static) collapse(2)
+    for (std::size_t y = open_; y < unopened_; ++y) {
+      for (std::size_t stretch = 0; stretch < stretches; ++stretch) {
+        add_stretch(rows, begin, end, y, stretch * kStretch);
+      }
+    }
+  }
+
+ private:
+  std::size_t window_end(std::size_t y) const {
+    return axis_.first[y] + axis_.count[y];
+  }
+
+  void open_windows(std::size_t begin, std::size_t end) {
+    std::size_t ended = open_;
+    while (ended < unopened_ && window_end(ended) <= begin) ++ended;
+    sums_.erase(sums_.begin(),
+                sums_.begin() + static_cast<std::ptrdiff_t>((ended - open_) * row_size_));
+    open_ = ended;
+    while (unopened_ < axis_.size() && axis_.first[unopened_] < end) ++unopened_;
+    sums_.resize((unopened_ - open_) * row_size_, kHalf);
+  }
+
+  /// The part of rows [begin, end) in the window of output row `y`, from column `x` on.
+  void add_stretch(const std::uint8_t* rows, std::size_t begin, std::size_t end, std::size_t y,
+                   std::size_t x) {
+    const std::size_t from = std::max(begin, axis_.first[y]);
+    const std::size_t to = std::min(end, window_end(y));
+    const std::size_t size = std::min(kStretch, row_size_ - x);
+    std::int32_t* sums = sums_.data() + (y - open_) * row_size_ + x;
+    add_rows({rows + (from - begin) * row_size_ + x, row_size_},
+             axis_.weights_of(y) + (from - axis_.first[y]), to - from, sums, size);
+    if (to == window_end(y)) round_sums(sums, size, result_.rgb.data() + y * row_size_ + x);
+  }
+
+  const Axis& axis_;
+  Image& result_;
+  std::size_t row_size_;
+  int threads_;
+  std::size_t open_ = 0;            ///< first output row whose window has not ended
+  std::size_t unopened_ = 0;        ///< first output row whose window has not begun
+  std::vector<std::int32_t> sums_;  ///< [unopened_ - open_, row_size_]
+};
+
+/// Along x, then along y, where the picture in between would be huge: of that one only a block of
+/// rows is there at a time.
+Image resize_in_blocks(const Image& image, int width, int height) {
+  const Axis columns = make_axis(image.width, width);
+  const Axis rows = make_axis(image.height, height);
+  const auto in_height = static_cast<std::size_t>(image.height);
+  const std::size_t row_size = static_cast<std::size_t>(width) * 3;
+  const std::size_t block_rows = std::clamp<std::size_t>(kBlockBytes / row_size, 1, in_height);
+  const double work = work_of(columns, image.height) + work_of(rows, width);
+  const int threads = threads_for(work, std::max(block_rows, rows.size()));
+
+  Image result = blank(width, height);
+  HorizontalPass pass(columns, image, threads);
+  VerticalSums sums(rows, result, threads);
+  std::vector<std::uint8_t> block(block_rows * row_size);
+  for (std::size_t begin = 0; begin < in_height; begin += block_rows) {
+    const std::size_t end = std::min(begin + block_rows, in_height);
+    pass.run(begin, end, block.data());
+    sums.add(block.data(), begin, end);
   }
   return result;
 }
@@ -237,6 +346,10 @@ Image resize_bicubic(const Image& image, int width, int height, PassOrder order)
   const std::int64_t shrink_y = std::int64_t{image.height} - height;
   if (order == PassOrder::pillow_13 && shrink_y > 0 && shrink_y > 2 * shrink_x) {
     return resize_width(resize_height(image, height), width);
+  }
+  const std::int64_t between = std::int64_t{3} * width * image.height;
+  if (image.height > height && between > std::int64_t{kBlockBytes}) {
+    return resize_in_blocks(image, width, height);
   }
   return resize_height(resize_width(image, width), height);
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "blip/base/error.h"
+#include "blip/ops/isa.h"
 
 namespace blip {
 namespace {
@@ -31,6 +32,7 @@ std::vector<float> normalised(std::vector<float> x) {
 
 BlipModel::BlipModel(const BlipConfig& config, const TensorStore& tensors)
     : config_(config), vision_(config.vision, tensors) {
+  active_isa();  // a wrong BLIP_ISA is reported here, not from the middle of a computation
   const TextConfig& text = config.text;
   const int d = text.hidden_size;
   const int vision_width = config.vision.hidden_size;

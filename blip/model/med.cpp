@@ -110,7 +110,7 @@ CrossKeysValues Med::project(std::span<const float> states, std::size_t tokens,
   CrossKeysValues out;
   out.tokens = tokens;
   const auto run = [&](const Linear& linear, std::vector<Tensor>& to) {
-    linear.forward(states.data(), tokens, token_major.data());
+    linear.forward_many(states.data(), tokens, token_major.data());
     to.push_back(to_head_major(attention_, token_major.span(), tokens));
   };
   for (const Layer& layer : layers_) {
@@ -141,7 +141,7 @@ void attend_cross(const AttentionShape& shape, std::span<const CrossGroup> group
   for (const auto& [image, rows] : groups) {
     attention_shared(shape, query, rows,
                      {image->keys[layer].data(), image->values[layer].data(), image->tokens},
-                     image->tokens, context);
+                     context);
     query += rows * shape.width();
     context += rows * shape.width();
   }

@@ -44,9 +44,9 @@ CrossKeysValues NlvrEncoder::attend_to(int branch, std::span<const float> states
   out.tokens = tokens;
   for (const Layer& layer : layers_) {
     const Branch& weights = layer.branches[branch];
-    weights.key.forward(states.data(), tokens, token_major.data());
+    weights.key.forward_many(states.data(), tokens, token_major.data());
     out.keys.push_back(to_head_major(shape, token_major.span(), tokens));
-    weights.value.forward(states.data(), tokens, token_major.data());
+    weights.value.forward_many(states.data(), tokens, token_major.data());
     out.values.push_back(to_head_major(shape, token_major.span(), tokens));
   }
   return out;

@@ -81,7 +81,7 @@ void VisionEncoder::embed(std::span<const float> pixel_values, int height, int w
   const auto n = static_cast<std::size_t>(num_tokens(height, width));
   FloatBuffer patches((n - 1) * patch_embedding_.in_features());
   unfold_patches(pixel_values, height, width, config_.patch_size, patches.data());
-  patch_embedding_.forward(patches.data(), n - 1, x + d);
+  patch_embedding_.forward_many(patches.data(), n - 1, x + d);
   std::copy_n(class_embedding_.data(), d, x);
   std::vector<float> own;
   const float* position = position_embedding(height, width, own);
@@ -114,13 +114,14 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
     context.check_stop();
     const Layer& layer = layers_[i];
     layer.layer_norm1.forward(x.data(), n, normal.data());
-    layer.qkv.forward(normal.data(), n, qkv.data());
+    layer.qkv.forward_many(normal.data(), n, qkv.data());
     attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
-    layer.projection.forward(normal.data(), n, next.data(), Epilogue::Activation::none, x.data());
+    layer.projection.forward_many(normal.data(), n, next.data(), Epilogue::Activation::none,
+                                  x.data());
 
     layer.layer_norm2.forward(next.data(), n, normal.data());
-    layer.fc1.forward(normal.data(), n, hidden.data(), Epilogue::Activation::gelu);
-    layer.fc2.forward(hidden.data(), n, x.data(), Epilogue::Activation::none, next.data());
+    layer.fc1.forward_many(normal.data(), n, hidden.data(), Epilogue::Activation::gelu);
+    layer.fc2.forward_many(hidden.data(), n, x.data(), Epilogue::Activation::none, next.data());
     if (probe) probe("vision.hidden_states." + std::to_string(i + 1), x.span(), shape);
   }
   post_layernorm_.forward(x.data(), n, image_embeds.data());

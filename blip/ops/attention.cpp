@@ -1,5 +1,7 @@
 #include "blip/ops/attention.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -87,14 +89,14 @@ void cached_head_kernel(const AttentionShape& shape, const AttentionQuery& q, st
 }
 
 void shared_head_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
-                        const SharedKeysValues& shared, std::size_t attended, std::size_t head,
-                        float* scores, float* out) {
+                        const SharedKeysValues& shared, std::size_t head, float* scores,
+                        float* out) {
   const float* keys = shared.keys + head * shared.tokens * shape.head_size;
   const float* values = shared.values + head * shared.tokens * shape.head_size;
   for (std::size_t r = 0; r < rows; ++r) {
     const std::size_t offset = (r * shape.heads + head) * shape.head_size;
     attend(
-        queries + offset, shape.head_size, attended,
+        queries + offset, shape.head_size, shared.tokens,
         [&](std::size_t t) { return keys + t * shape.head_size; },
         [&](std::size_t t) { return values + t * shape.head_size; }, scores, out + offset);
   }
@@ -209,6 +211,20 @@ HWY_EXPORT(attend_rows_kernel);
 
 namespace {
 
+/// Room for scores of every thread of the next region, taken before it begins: an exception may
+/// not leave one.
+class ThreadScores {
+ public:
+  explicit ThreadScores(std::size_t each)
+      : each_((each + 15) / 16 * 16),
+        buffer_(each_ * static_cast<std::size_t>(omp_get_max_threads())) {}
+  float* mine() { return buffer_.data() + each_ * static_cast<std::size_t>(omp_get_thread_num()); }
+
+ private:
+  std::size_t each_;
+  FloatBuffer buffer_;
+};
+
 /// One head of one query by the definition.
 template <class Key, class Value>
 void reference_attend(const float* query, std::size_t head_size, std::size_t tokens, Key key,
@@ -259,9 +275,9 @@ void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::si
   };
   constexpr std::size_t kQueryBlock = 8 * kQueryTile;
   const std::size_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
+  ThreadScores scores(kQueryTile * padded(tokens));
 #pragma omp parallel if (tokens * tokens * shape.width() > 65536)
   {
-    FloatBuffer scores(kQueryTile * padded(tokens));
 #pragma omp for schedule(static)
     for (std::size_t head = 0; head < shape.heads; ++head) {
       HWY_DYNAMIC_DISPATCH(pack_head_kernel)(shape, qkv, tokens, head, packed(head));
@@ -272,7 +288,7 @@ void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::si
         const std::size_t begin = block * kQueryBlock;
         const std::size_t end = std::min(begin + kQueryBlock, tokens);
         HWY_DYNAMIC_DISPATCH(attend_rows_kernel)
-        (shape, qkv, tokens, head, begin, end, packed(head), scores.data(), out);
+        (shape, qkv, tokens, head, begin, end, packed(head), scores.mine(), out);
       }
     }
   }
@@ -286,50 +302,43 @@ void attention_cached(const AttentionShape& shape, std::span<const AttentionQuer
     total += q.keys.size();
   }
   const bool naive = active_isa() == Isa::reference;
-#pragma omp parallel if (total * shape.width() > 65536)
-  {
-    FloatBuffer scores(longest);
-#pragma omp for collapse(2) schedule(static)
-    for (std::size_t i = 0; i < queries.size(); ++i) {
-      for (std::size_t head = 0; head < shape.heads; ++head) {
-        const AttentionQuery& q = queries[i];
-        if (!naive) {
-          HWY_DYNAMIC_DISPATCH(cached_head_kernel)(shape, q, head, scores.data());
-          continue;
-        }
-        const std::size_t offset = head * shape.head_size;
-        reference_attend(
-            q.query + offset, shape.head_size, q.keys.size(),
-            [&](std::size_t t) { return q.keys[t] + offset; },
-            [&](std::size_t t) { return q.values[t] + offset; }, scores.data(), q.out + offset);
+  ThreadScores scores(longest);
+#pragma omp parallel for collapse(2) schedule(static) if (total * shape.width() > 65536)
+  for (std::size_t i = 0; i < queries.size(); ++i) {
+    for (std::size_t head = 0; head < shape.heads; ++head) {
+      const AttentionQuery& q = queries[i];
+      if (!naive) {
+        HWY_DYNAMIC_DISPATCH(cached_head_kernel)(shape, q, head, scores.mine());
+        continue;
       }
+      const std::size_t offset = head * shape.head_size;
+      reference_attend(
+          q.query + offset, shape.head_size, q.keys.size(),
+          [&](std::size_t t) { return q.keys[t] + offset; },
+          [&](std::size_t t) { return q.values[t] + offset; }, scores.mine(), q.out + offset);
     }
   }
 }
 
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
-                      const SharedKeysValues& shared, std::size_t attended, float* out) {
+                      const SharedKeysValues& shared, float* out) {
   const bool naive = active_isa() == Isa::reference;
-#pragma omp parallel if (rows * attended * shape.width() > 65536)
-  {
-    FloatBuffer scores(attended);
-#pragma omp for schedule(static)
-    for (std::size_t head = 0; head < shape.heads; ++head) {
-      if (!naive) {
-        HWY_DYNAMIC_DISPATCH(shared_head_kernel)
-        (shape, queries, rows, shared, attended, head, scores.data(), out);
-        continue;
-      }
-      const float* keys = shared.keys + head * shared.tokens * shape.head_size;
-      const float* values = shared.values + head * shared.tokens * shape.head_size;
-      for (std::size_t r = 0; r < rows; ++r) {
-        const std::size_t offset = (r * shape.heads + head) * shape.head_size;
-        reference_attend(
-            queries + offset, shape.head_size, attended,
-            [&](std::size_t t) { return keys + t * shape.head_size; },
-            [&](std::size_t t) { return values + t * shape.head_size; }, scores.data(),
-            out + offset);
-      }
+  ThreadScores scores(shared.tokens);
+#pragma omp parallel for schedule(static) if (rows * shared.tokens * shape.width() > 65536)
+  for (std::size_t head = 0; head < shape.heads; ++head) {
+    if (!naive) {
+      HWY_DYNAMIC_DISPATCH(shared_head_kernel)
+      (shape, queries, rows, shared, head, scores.mine(), out);
+      continue;
+    }
+    const float* keys = shared.keys + head * shared.tokens * shape.head_size;
+    const float* values = shared.values + head * shared.tokens * shape.head_size;
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t offset = (r * shape.heads + head) * shape.head_size;
+      reference_attend(
+          queries + offset, shape.head_size, shared.tokens,
+          [&](std::size_t t) { return keys + t * shape.head_size; },
+          [&](std::size_t t) { return values + t * shape.head_size; }, scores.mine(), out + offset);
     }
   }
 }

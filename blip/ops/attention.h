@@ -37,13 +37,12 @@ void attention_cached(const AttentionShape& shape, std::span<const AttentionQuer
 struct SharedKeysValues {
   const float* keys;    ///< [heads, tokens, head_size]
   const float* values;  ///< [heads, tokens, head_size]
-  std::size_t tokens;   ///< tokens stored
+  std::size_t tokens;
 };
 
 /// Cross-attention of `queries` [rows, heads, head_size] to one set of keys and values, read once
-/// per head for all rows -> `out` [rows, heads, head_size]. The first `attended` tokens count.
-/// Parallel over heads.
+/// per head for all rows -> `out` [rows, heads, head_size]. Parallel over heads.
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
-                      const SharedKeysValues& shared, std::size_t attended, float* out);
+                      const SharedKeysValues& shared, float* out);
 
 }  // namespace blip

@@ -3,9 +3,8 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <string>
+#include <exception>
 
-#include "blip/base/error.h"
 #include "blip/ops/matmul.h"
 
 namespace blip {
@@ -17,12 +16,13 @@ Linear::Linear(Weight weight, Weight bias) : weight_(std::move(weight)), bias_(s
 
 void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activation activation,
                      const float* residual) const {
+  matmul_few_rows(x, weight_.data(), rows, out_, in_, y);
+  finish_rows({bias_.data(), activation, residual}, rows, y);
+}
+
+void Linear::forward_many(const float* x, std::size_t rows, float* y,
+                          Epilogue::Activation activation, const float* residual) const {
   const Epilogue epilogue{bias_.data(), activation, residual};
-  if (rows <= kFewRows) {
-    matmul_few_rows(x, weight_.data(), rows, out_, in_, y);
-    finish_rows(epilogue, rows, y);
-    return;
-  }
   // With enough columns for every thread, each makes its own and finishes them while they are near.
   constexpr std::size_t kLeastColumns = 256;
   const auto parts = static_cast<std::size_t>(omp_get_max_threads());
@@ -32,14 +32,21 @@ void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activ
     return;
   }
   const std::size_t width = (out_ + parts - 1) / parts;
+  std::exception_ptr error;  // may not leave a parallel region
 #pragma omp parallel for schedule(static, 1)
   for (std::size_t part = 0; part < parts; ++part) {
     const std::size_t begin = std::min(part * width, out_), end = std::min(begin + width, out_);
     if (begin == end) continue;
-    matmul({x, rows, in_, in_}, {weight_.data() + begin * in_, end - begin, in_, in_}, true,
-           {y + begin, rows, end - begin, out_});
-    apply_epilogue(epilogue, rows, out_, begin, end, y);
+    try {
+      matmul({x, rows, in_, in_}, {weight_.data() + begin * in_, end - begin, in_, in_}, true,
+             {y + begin, rows, end - begin, out_});
+      apply_epilogue(epilogue, rows, out_, begin, end, y);
+    } catch (...) {
+#pragma omp critical
+      error = std::current_exception();
+    }
   }
+  if (error) std::rethrow_exception(error);
 }
 
 void Linear::finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const {

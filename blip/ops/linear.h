@@ -18,15 +18,17 @@ class Linear {
   std::size_t in_features() const { return in_; }
   std::size_t out_features() const { return out_; }
 
-  /// x [rows, in] -> y [rows, out]. `residual` [rows, out] is added last; it may
-  /// not overlap `y`.
-  /// Up to kFewRows rows a row's result does not depend on the others (see matmul_few_rows).
+  /// x [rows, in] -> y [rows, out]. `residual` [rows, out] is added last; it may not overlap `y`.
+  /// Made for texts: reads each weight once for few rows, and a row's result is the same bits
+  /// whatever rows stand beside it.
   void forward(const float* x, std::size_t rows, float* y,
                Epilogue::Activation activation = Epilogue::Activation::none,
                const float* residual = nullptr) const;
 
-  /// Above this many rows the product goes to oneDNN.
-  static constexpr std::size_t kFewRows = 512;
+  /// The same by oneDNN, made for the hundreds of tokens of a picture.
+  void forward_many(const float* x, std::size_t rows, float* y,
+                    Epilogue::Activation activation = Epilogue::Activation::none,
+                    const float* residual = nullptr) const;
 
  private:
   /// The epilogue over whole rows, in parallel.

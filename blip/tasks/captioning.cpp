@@ -3,6 +3,7 @@
 #include <mutex>
 #include <utility>
 
+#include "blip/base/error.h"
 #include "blip/generation/search.h"
 #include "blip/model/blip.h"
 #include "blip/tasks/encoded_image.h"
@@ -26,13 +27,16 @@ std::string without_prompt(std::string text, const std::string& prompt) {
   return text;
 }
 
-Caption to_caption(const Tokenizer& tokenizer, const Hypothesis& hypothesis, bool strip_prompt) {
+Caption to_caption(const Tokenizer& tokenizer, const Hypothesis& hypothesis,
+                   const CaptionOptions& options) {
+  const DecodeOptions decoding{true, options.clean_up_tokenization_spaces};
   const auto prompt_length = static_cast<std::size_t>(hypothesis.prompt_length);
   Caption caption;
-  caption.text = tokenizer.decode(hypothesis.ids);
-  if (strip_prompt) {
-    caption.text = without_prompt(std::move(caption.text),
-                                  tokenizer.decode(std::span(hypothesis.ids).first(prompt_length)));
+  caption.text = tokenizer.decode(hypothesis.ids, decoding);
+  if (options.strip_prompt) {
+    caption.text =
+        without_prompt(std::move(caption.text),
+                       tokenizer.decode(std::span(hypothesis.ids).first(prompt_length), decoding));
   }
   for (std::size_t i = prompt_length; i < hypothesis.ids.size(); ++i) {
     const int id = hypothesis.ids[i];
@@ -54,11 +58,30 @@ CaptionOptions paper_caption_options() {
   options.generation.min_length = 5;
   options.generation.semantics = BeamSemantics::authors;
   options.strip_prompt = true;
+  options.clean_up_tokenization_spaces = true;
   return options;
 }
 
 Captioner::Captioner(Engine engine) : engine_(std::move(engine)) {
   engine_.model().text_decoder();
+}
+
+GenerationRequest Captioner::request_for(const std::string& prompt,
+                                         const CaptionOptions& options) const {
+  const TextConfig& text = engine_.model().config().text;
+  GenerationRequest request{prompt_ids(engine_, prompt), options.generation, text.sep_token_id};
+  const int longest = max_sequence_length(request);
+  // The last token is never fed back, so it needs no position.
+  if (longest - 1 > text.max_position_embeddings) {
+    throw Error(ErrorCode::usage, "the options allow " + std::to_string(longest) +
+                                      " tokens in all, but the model has " +
+                                      std::to_string(text.max_position_embeddings) + " positions");
+  }
+  return request;
+}
+
+void Captioner::validate(const std::string& prompt, const CaptionOptions& options) const {
+  make_search(request_for(prompt, options), engine_.model().config().text.vocab_size);
 }
 
 std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
@@ -68,13 +91,15 @@ std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequ
   const TextConfig& text = decoder.config();
   std::vector<GenerationRequest> generation;
   for (const CaptionRequest& request : requests) {
+    if (!request.image.data_ || request.image.data_->engine != engine_.data_.get()) {
+      throw Error(ErrorCode::usage, "a picture must be encoded by the captioner's own engine");
+    }
     const EncodedImage::Data& image = *request.image.data_;
     std::call_once(image.projected, [&] {
       image.keys_values = decoder.attend_to(
           image.image_embeds.span(), static_cast<std::size_t>(image.image_embeds.dim(0)), context);
     });
-    generation.push_back(
-        {prompt_ids(engine_, request.prompt), options.generation, text.sep_token_id});
+    generation.push_back(request_for(request.prompt, options));
   }
 
   DecoderState state(text);
@@ -93,7 +118,7 @@ std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequ
   for (const std::vector<Hypothesis>& hypotheses : found) {
     std::vector<Caption>& of_request = captions.emplace_back();
     for (const Hypothesis& hypothesis : hypotheses) {
-      of_request.push_back(to_caption(engine_.tokenizer(), hypothesis, options.strip_prompt));
+      of_request.push_back(to_caption(engine_.tokenizer(), hypothesis, options));
     }
   }
   return captions;

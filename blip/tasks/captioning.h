@@ -27,6 +27,8 @@ struct Caption {
   bool finished = false;  ///< ended by itself, not at the length limit
 };
 
+struct GenerationRequest;
+
 /// What to describe, and how the description begins.
 struct CaptionRequest {
   EncodedImage image;
@@ -37,10 +39,13 @@ struct CaptionOptions {
   GenerationConfig generation;
   /// The text leaves the prompt out. Off: transformers keeps it.
   bool strip_prompt = false;
+  /// Join "n 't", "' s" and the like in the text, as the authors' code and transformers before 4.45
+  /// do.
+  bool clean_up_tokenization_spaces = false;
 };
 
 /// The authors' evaluation settings: prompt "a picture of ", 3 beams, 5 to 20 tokens, their length
-/// normalisation, and the prompt left out of the text.
+/// normalisation, spaces cleaned up, and the prompt left out of the text.
 inline constexpr std::string_view kPaperPrompt = "a picture of ";
 BLIP_API CaptionOptions paper_caption_options();
 
@@ -49,6 +54,10 @@ class BLIP_API Captioner {
  public:
   /// Throws Error{unsupported} when the checkpoint cannot caption.
   explicit Captioner(Engine engine);
+
+  /// Throws Error{usage} for options that cannot be run with this prompt: see blip::validate();
+  /// also a prompt that leaves no room, or a length beyond the model's positions.
+  void validate(const std::string& prompt, const CaptionOptions& options) const;
 
   /// num_return_sequences captions for each request, best first. Requests decode together; a
   /// request's captions are the same whatever others run beside it.
@@ -63,6 +72,8 @@ class BLIP_API Captioner {
   const Engine& engine() const { return engine_; }
 
  private:
+  GenerationRequest request_for(const std::string& prompt, const CaptionOptions& options) const;
+
   Engine engine_;
 };
 

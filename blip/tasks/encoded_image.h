@@ -9,7 +9,8 @@
 namespace blip {
 
 struct EncodedImage::Data {
-  Tensor image_embeds;  ///< [N, D]
+  const void* engine = nullptr;  ///< identity of the Engine::Data that encoded it
+  Tensor image_embeds;           ///< [N, D]
 
   // Cross-attention keys and values are made for the first task that needs them, then kept.
   mutable std::once_flag projected;

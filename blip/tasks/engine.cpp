@@ -8,6 +8,7 @@
 #include "blip/image/image_processor.h"
 #include "blip/model/blip.h"
 #include "blip/tasks/encoded_image.h"
+#include "blip/tasks/open_tokenizer.h"
 #include "blip/tokenizer/tokenizer.h"
 
 namespace blip {
@@ -29,12 +30,6 @@ ImageProcessorConfig processor_config(const Checkpoint& checkpoint, int image_si
                                       std::to_string(patch) + " pixels");
   }
   return config;
-}
-
-Tokenizer open_tokenizer(const Checkpoint& checkpoint) {
-  // The authors' files come without a vocabulary: it is always bert-base-uncased's.
-  if (checkpoint.family == CheckpointFamily::authors) return Tokenizer::bert_base_uncased();
-  return Tokenizer::from_folder(checkpoint.folder);
 }
 
 }  // namespace
@@ -64,14 +59,13 @@ int EncodedImage::num_tokens() const {
 }
 
 Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options) {
-  Engine engine;
-  engine.data_ = std::make_shared<const Data>(
-      open_checkpoint(model, {.vision_heads = options.vision_heads}), options);
-  return engine;
+  return Engine(std::make_shared<const Data>(
+      open_checkpoint(model, {.vision_heads = options.vision_heads}), options));
 }
 
 std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
                                          const Context& context) const {
+  const ThreadScope threads(context);
   const ImageProcessorConfig& size = image_processor().config();
   const VisionEncoder& vision = model().vision();
   FloatBuffer pixel_values(3 * static_cast<std::size_t>(size.height) *
@@ -80,6 +74,7 @@ std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
   for (const Image& image : images) {
     image_processor().process(image, pixel_values.data());
     const auto data = std::make_shared<EncodedImage::Data>();
+    data->engine = data_.get();
     data->image_embeds =
         Tensor({vision.num_tokens(size.height, size.width), vision.config().hidden_size});
     vision.forward(pixel_values.span(), size.height, size.width, data->image_embeds.span(),

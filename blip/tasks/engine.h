@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "blip/base/context.h"
@@ -38,7 +39,7 @@ class BLIP_API EncodedImage {
 
  private:
   friend class Engine;
-  friend class Captioner;
+  friend class Captioner;  // makes and keeps the decoder's keys and values
   struct Data;
   std::shared_ptr<const Data> data_;
 };
@@ -60,13 +61,16 @@ class BLIP_API Engine {
   /// The checkpoint's generation defaults (generation_config.json over transformers').
   const GenerationConfig& default_generation() const;
 
+  // For the project's own programs; these types are not among the installed headers.
   const BlipModel& model() const;
   const Tokenizer& tokenizer() const;
   const ImageProcessor& image_processor() const;
   const Checkpoint& checkpoint() const;
 
  private:
+  friend class Captioner;
   struct Data;
+  explicit Engine(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
   std::shared_ptr<const Data> data_;
 };
 

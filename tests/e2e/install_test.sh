@@ -9,15 +9,14 @@ unset BLIP_MODEL
 
 cmake --install "$build" --prefix "$work/prefix" >/dev/null
 wanted="a lemon and two blue crabs"
-picture=$work/prefix/share/blip/model/samples/test_pair-00065.png
 
 # From the prefix after it was moved: nothing may point back to the build tree or the old place.
 mv "$work/prefix" "$work/moved prefix"
-picture=${picture/prefix/moved prefix}
+picture="$work/moved prefix/share/blip/model/samples/test_pair-00065.png"
 got=$(cd / && "$work/moved prefix/bin/blip" caption "$picture")
 [ "$got" = "$wanted" ] || { echo "blip caption said: $got"; exit 1; }
 
-cmake -S "$source/examples/caption" -B "$work/example" -DCMAKE_PREFIX_PATH="$work/moved prefix" -DCMAKE_BUILD_TYPE=Release >/dev/null
+cmake -G Ninja -S "$source/examples/caption" -B "$work/example" -DCMAKE_PREFIX_PATH="$work/moved prefix" -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build "$work/example" >/dev/null
 got=$("$work/example/caption_example" "$work/moved prefix/share/blip/model" "$picture")
 [ "$got" = "$wanted" ] || { echo "the example said: $got"; exit 1; }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -9,7 +10,8 @@
 
 namespace blip::golden {
 
-/// The generation options of a case's "params" over `defaults`.
+/// The generation options of a case's "params" over `defaults`. Throws for a parameter that the
+/// library does not have.
 GenerationConfig generation_config(const Json& params, GenerationConfig defaults = {});
 
 /// Runs one request whose decoder looks at `states` [tokens, width]. `observe` sees the rows of

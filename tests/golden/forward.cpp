@@ -1,5 +1,6 @@
 #include "tests/golden/forward.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "blip/base/error.h"
@@ -19,12 +20,61 @@ double log_sum_exp(std::span<const float> x) {
   return top + std::log(sum);
 }
 
+/// Digests of a padded batch's logits, as far as the file has them.
+struct LogitDigests {
+  LogitDigests(const Tensors& expected, const std::string& prefix) {
+    const auto floats = [&](const char* name, std::vector<float>& to) {
+      if (!expected.contains(prefix + name)) return;
+      to = expected.floats(prefix + name);
+      columns = size(expected.shape(prefix + name).at(1));
+      rows = size(expected.shape(prefix + name).at(0));
+      names.push_back(prefix + name);
+    };
+    floats("logits_every61", every);
+    floats("logits_logsumexp", sums);
+    floats("logits_top16_values", top);
+    if (top.empty()) return;
+    names.push_back(prefix + "logits_top16_ids");
+    top_ids = expected.ints(names.back());
+    if (top_ids.size() != top.size()) throw Error(ErrorCode::bad_model, "top 16 without their ids");
+  }
+
+  /// Compares one token's logits.
+  void expect(std::span<const float> token, std::size_t at, const std::string& what) const {
+    std::vector<float> got;
+    if (!every.empty()) {
+      for (std::size_t i = 0; i < token.size(); i += 61) got.push_back(token[i]);
+      ASSERT_EQ(got.size() * rows * columns, every.size()) << what;
+      expect_close(got, std::span(every).subspan(at * got.size(), got.size()), kHiddenStates, what);
+    }
+    if (!top.empty()) {
+      got.clear();
+      ASSERT_LE((at + 1) * 16, top.size()) << what;
+      for (const int id : std::span(top_ids).subspan(at * 16, 16)) {
+        ASSERT_LT(size(id), token.size()) << what;
+        got.push_back(token[size(id)]);
+      }
+      expect_close(got, std::span(top).subspan(at * 16, 16), kHiddenStates, what + ", top 16");
+    }
+    if (!sums.empty()) {
+      EXPECT_NEAR(log_sum_exp(token), sums.at(at), 2e-4 + 2e-4 * std::fabs(sums.at(at))) << what;
+    }
+  }
+
+  std::vector<float> every, top, sums;
+  std::vector<int> top_ids;
+  std::size_t rows = 0, columns = 0;
+  std::vector<std::string> names;
+};
+
 }  // namespace
 
 std::vector<std::vector<int>> unpadded_rows(const Tensors& tensors, const std::string& ids,
                                             const std::string& mask) {
   const std::vector<int> all = tensors.ints(ids), masks = tensors.ints(mask);
   const std::size_t columns = size(tensors.shape(ids).at(1));
+  if (masks.size() != all.size() || columns == 0)
+    throw Error(ErrorCode::bad_model, ids + " and " + mask + " differ in size");
   std::vector<std::vector<int>> rows;
   for (std::size_t r = 0; r * columns < all.size(); ++r) {
     rows.push_back(unpadded(std::span(all).subspan(r * columns, columns),
@@ -79,55 +129,14 @@ std::vector<float> decoder_logits(const TextDecoder& decoder, const Tensor& stat
   return logits;
 }
 
-void expect_logits(const Tensors& expected, const std::string& prefix,
-                   const std::vector<std::vector<float>>& logits, int vocab_size) {
-  const std::size_t vocab = size(vocab_size);
-  const std::string every = prefix + "logits_every61", top_ids = prefix + "logits_top16_ids",
-                    sums = prefix + "logits_logsumexp";
-  std::vector<float> wanted_every, wanted_top, wanted_sums;
-  std::vector<int> ids;
-  std::size_t columns = 0;  // tokens of a padded text
-  if (expected.contains(every)) {
-    wanted_every = expected.floats(every);
-    columns = size(expected.shape(every).at(1));
-  }
-  if (expected.contains(top_ids)) {
-    ids = expected.ints(top_ids);
-    wanted_top = expected.floats(prefix + "logits_top16_values");
-  }
-  if (expected.contains(sums)) wanted_sums = expected.floats(sums);
-  for (std::size_t r = 0; r < logits.size(); ++r) {
-    for (std::size_t t = 0; t * vocab < logits[r].size(); ++t) {
-      const std::string what =
-          prefix + "logits of text " + std::to_string(r) + ", token " + std::to_string(t);
-      const std::span<const float> token = std::span(logits[r]).subspan(t * vocab, vocab);
-      const std::size_t at = r * columns + t;
-      if (!wanted_every.empty()) {
-        std::vector<float> got;
-        for (std::size_t i = 0; i < vocab; i += 61) got.push_back(token[i]);
-        expect_close(got, std::span(wanted_every).subspan(at * got.size(), got.size()),
-                     kHiddenStates, what);
-      }
-      if (!ids.empty()) {
-        std::vector<float> got;
-        for (std::size_t i = 0; i < 16; ++i) got.push_back(token[size(ids[at * 16 + i])]);
-        expect_close(got, std::span(wanted_top).subspan(at * 16, 16), kHiddenStates,
-                     what + ", top 16");
-      }
-      if (!wanted_sums.empty()) {
-        EXPECT_NEAR(log_sum_exp(token), wanted_sums[at], 2e-4 + 2e-4 * std::fabs(wanted_sums[at]))
-            << what;
-      }
-    }
-  }
-}
-
 Loss text_loss(std::span<const float> logits, std::span<const int> labels, int vocab_size,
                double label_smoothing) {
   const std::size_t vocab = size(vocab_size);
   Loss loss;
   for (std::size_t t = 0; t + 1 < labels.size(); ++t) {
     if (labels[t + 1] == -100) continue;
+    if (labels[t + 1] < 0 || labels[t + 1] >= vocab_size || (t + 1) * vocab > logits.size())
+      throw Error(ErrorCode::bad_model, "a label without logits");
     const std::span<const float> token = logits.subspan(t * vocab, vocab);
     const double log_sum = log_sum_exp(token);
     double mean = 0;
@@ -140,20 +149,91 @@ Loss text_loss(std::span<const float> logits, std::span<const int> labels, int v
   return loss;
 }
 
-void expect_ragged(const Tensors& expected, const std::string& name,
-                   std::span<const float> computed, std::span<const std::vector<int>> texts) {
-  const std::vector<float> wanted = expected.floats(name);
-  const std::size_t columns = size(expected.shape(name).at(1)),
-                    width = size(expected.shape(name).at(2));
+std::vector<Loss> text_losses(const std::vector<std::vector<float>>& logits,
+                              std::span<const int> labels, int vocab_size, double label_smoothing) {
+  std::vector<Loss> losses;
+  const std::size_t columns = labels.size() / logits.size();
+  for (std::size_t r = 0; r < logits.size(); ++r) {
+    losses.push_back(
+        text_loss(logits[r], labels.subspan(r * columns, columns), vocab_size, label_smoothing));
+  }
+  return losses;
+}
+
+float mean_loss(const std::vector<Loss>& losses) {
+  Loss total;
+  for (const Loss& loss : losses) {
+    total.sum += loss.sum;
+    total.count += loss.count;
+  }
+  return static_cast<float>(total.sum / total.count);
+}
+
+void Expected::expect(const std::string& name, std::span<const float> got, Tolerance tolerance) {
+  if (!values_.contains(name)) return;
+  expect_close(got, values_.floats(name), tolerance, name);
+  done_.insert(name);
+}
+
+void Expected::expect_ragged(const std::string& name, std::span<const float> got,
+                             std::span<const std::vector<int>> texts) {
+  if (!values_.contains(name)) return;
+  done_.insert(name);
+  const std::vector<float> wanted = values_.floats(name);
+  const std::size_t columns = size(values_.shape(name).at(1)),
+                    width = size(values_.shape(name).at(2));
   std::size_t offset = 0;
   for (std::size_t r = 0; r < texts.size(); ++r) {
-    const std::size_t count = texts[r].size() * width;
-    ASSERT_LE(offset + count, computed.size()) << name;
-    expect_close(computed.subspan(offset, count),
-                 std::span(wanted).subspan(r * columns * width, count), kHiddenStates,
-                 name + " of text " + std::to_string(r));
-    offset += count;
+    const std::size_t count = std::min(texts[r].size(), columns) * width;
+    ASSERT_LE(offset + count, got.size()) << name;
+    ASSERT_LE(r * columns * width + count, wanted.size()) << name;
+    expect_close(got.subspan(offset, count), std::span(wanted).subspan(r * columns * width, count),
+                 kHiddenStates, name + " of text " + std::to_string(r));
+    offset += texts[r].size() * width;
   }
+}
+
+void Expected::expect_computed(const std::string& prefix, const Computed& computed) {
+  for (const std::string& name : values_.names()) {
+    const std::vector<float>* got = name.starts_with(prefix) ? computed.find(name) : nullptr;
+    if (got != nullptr) expect(name, *got);
+  }
+}
+
+void Expected::expect_computed(const std::string& prefix, const Computed& computed,
+                               std::span<const std::vector<int>> texts) {
+  for (const std::string& name : values_.names()) {
+    const std::vector<float>* got = name.starts_with(prefix) ? computed.find(name) : nullptr;
+    if (got != nullptr) expect_ragged(name, *got, texts);
+  }
+}
+
+void Expected::expect_logits(const std::string& prefix,
+                             const std::vector<std::vector<float>>& logits, int vocab_size) {
+  const LogitDigests digests(values_, prefix);
+  const std::size_t vocab = size(vocab_size);
+  done_.insert(digests.names.begin(), digests.names.end());
+  for (std::size_t r = 0; r < logits.size() && !digests.names.empty(); ++r) {
+    ASSERT_LE(logits[r].size(), digests.columns * vocab) << prefix << "logits of text " << r;
+    ASSERT_LT(r, digests.rows) << prefix << "logits";
+    for (std::size_t t = 0; t * vocab < logits[r].size(); ++t) {
+      digests.expect(
+          std::span(logits[r]).subspan(t * vocab, vocab), r * digests.columns + t,
+          prefix + "logits of text " + std::to_string(r) + ", token " + std::to_string(t));
+    }
+  }
+}
+
+void Expected::leave_out(const std::string& prefix) {
+  for (const std::string& name : values_.names()) {
+    if (name.starts_with(prefix)) done_.insert(name);
+  }
+}
+
+void Expected::expect_all_compared() const {
+  EXPECT_FALSE(values_.names().empty());
+  for (const std::string& name : values_.names())
+    EXPECT_TRUE(done_.contains(name)) << name << " was compared with nothing";
 }
 
 }  // namespace blip::golden

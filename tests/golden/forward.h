@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -39,11 +40,6 @@ std::vector<float> decoder_logits(const TextDecoder& decoder, const Tensor& stat
                                   const std::vector<int>& text, const std::string& prefix,
                                   Computed& computed);
 
-/// Compares logits [tokens, V] of a batch's texts with the digests that golden files keep of them:
-/// "<prefix>logits_every61", "..._top16_values" at "..._top16_ids", "..._logsumexp".
-void expect_logits(const Tensors& expected, const std::string& prefix,
-                   const std::vector<std::vector<float>>& logits, int vocab_size);
-
 /// Cross-entropy summed over one text's labels (-100: none), shifted by one, and their number.
 struct Loss {
   double sum = 0;
@@ -52,9 +48,40 @@ struct Loss {
 Loss text_loss(std::span<const float> logits, std::span<const int> labels, int vocab_size,
                double label_smoothing);
 
-/// Compares `computed` [texts' tokens, width] with a padded tensor [rows, columns, width], real
-/// tokens only.
-void expect_ragged(const Tensors& expected, const std::string& name,
-                   std::span<const float> computed, std::span<const std::vector<int>> texts);
+/// The same for each text of a batch with labels [texts, columns].
+std::vector<Loss> text_losses(const std::vector<std::vector<float>>& logits,
+                              std::span<const int> labels, int vocab_size, double label_smoothing);
+/// The mean over the tokens of all texts.
+float mean_loss(const std::vector<Loss>& losses);
+
+/// A case's expected values, each of which must be compared or be left out by name. What a file
+/// does not have is not compared.
+class Expected {
+ public:
+  explicit Expected(const std::filesystem::path& file) : values_(file) {}
+
+  void expect(const std::string& name, std::span<const float> got,
+              Tolerance tolerance = kHiddenStates);
+  /// `got` [texts' tokens, width] against a padded tensor [rows, columns, width]: real tokens only.
+  void expect_ragged(const std::string& name, std::span<const float> got,
+                     std::span<const std::vector<int>> texts);
+  /// Everything computed under a name that starts with `prefix`; texts when these are not padded.
+  void expect_computed(const std::string& prefix, const Computed& computed);
+  void expect_computed(const std::string& prefix, const Computed& computed,
+                       std::span<const std::vector<int>> texts);
+  /// Logits [tokens, V] of a batch's texts against the digests that the files keep of them:
+  /// "<prefix>logits_every61", "..._top16_values" at "..._top16_ids", "..._logsumexp".
+  void expect_logits(const std::string& prefix, const std::vector<std::vector<float>>& logits,
+                     int vocab_size);
+
+  /// Names that start with `prefix` are not compared: say why beside the call.
+  void leave_out(const std::string& prefix);
+  /// Fails for a value that nothing compared, so that none is left out unseen.
+  void expect_all_compared() const;
+
+ private:
+  Tensors values_;
+  std::set<std::string> done_;
+};
 
 }  // namespace blip::golden

@@ -25,6 +25,11 @@ std::filesystem::path resolve(const std::filesystem::path& relative);
 /// Registers a test "<group>.<name>". Throwing fails it.
 void add_test(const std::string& group, const std::string& name, std::function<void()> body);
 
+/// Runs `add`, which adds the tests of `name`; when it throws, adds one that fails with the reason:
+/// an unreadable file fails alone.
+void add_tests_or_failure(const std::string& group, const std::string& name,
+                          const std::function<void()>& add);
+
 /// Each finds the cases of its group below `root` and registers them.
 void register_tokenizer();    // A
 void register_images();       // B
@@ -64,10 +69,16 @@ inline constexpr Tolerance kHiddenStates{2e-4, 2e-4};
 void expect_close(std::span<const float> got, std::span<const float> wanted, Tolerance tolerance,
                   const std::string& what);
 
+/// json[key], or `otherwise` when there is no such key. Throws for a value of another type.
+template <class T>
+T value_or(const Json& json, const char* key, T otherwise) {
+  return json.contains(key) ? json.at(key).get<T>() : otherwise;
+}
+
 /// sha256 of the bytes, in hexadecimal.
 std::string sha256(std::span<const std::byte> bytes);
 
-/// A row of ids of a padded batch, cut to its attention mask.
+/// A row of ids of a padded batch, cut to its attention mask. Throws when they differ in length.
 std::vector<int> unpadded(std::span<const int> ids, std::span<const int> mask);
 
 }  // namespace blip::golden

@@ -12,13 +12,14 @@ std::string sha256_of(const Image& image) {
 }
 
 void check_resized(const Image& image, const Json& output, const std::filesystem::path& folder) {
-  const int height = output["size_hw"][0].get<int>();
-  const int width = output["size_hw"][1].get<int>();
-  const std::string what = output["variant"].get<std::string>() + " to " + std::to_string(width);
+  const int height = output.at("size_hw").at(0).get<int>();
+  const int width = output.at("size_hw").at(1).get<int>();
+  const std::string what = output.at("variant").get<std::string>() + " to " + std::to_string(width);
   const Image resized = resize_bicubic(image, width, height);
-  EXPECT_EQ(sha256_of(resized), output["resized_sha256_horizontal_first"]) << what;
+  EXPECT_EQ(sha256_of(resized), output.at("resized_sha256_horizontal_first")) << what;
   const Image pillow_13 = resize_bicubic(image, width, height, PassOrder::pillow_13);
-  EXPECT_EQ(sha256_of(pillow_13), output["resized_sha256"]) << what << ", Pillow 13's pass order";
+  EXPECT_EQ(sha256_of(pillow_13), output.at("resized_sha256"))
+      << what << ", Pillow 13's pass order";
 
   ImageProcessorConfig config;
   config.height = height;
@@ -29,11 +30,11 @@ void check_resized(const Image& image, const Json& output, const std::filesystem
                                   static_cast<std::size_t>(width));
   ImageProcessor(config).process(pillow_13, pixel_values.data());
   if (output.contains("pixel_values_sha256_pil")) {
-    EXPECT_EQ(sha256(std::as_bytes(std::span(pixel_values))), output["pixel_values_sha256_pil"])
+    EXPECT_EQ(sha256(std::as_bytes(std::span(pixel_values))), output.at("pixel_values_sha256_pil"))
         << what;
   }
   if (!output.contains("pixel_values_file")) return;
-  const std::filesystem::path file = folder / output["pixel_values_file"].get<std::string>();
+  const std::filesystem::path file = folder / output.at("pixel_values_file").get<std::string>();
   if (std::filesystem::exists(file)) {
     expect_close(pixel_values, Tensors(file).floats("pixel_values"), {1e-6, 0}, what);
   }
@@ -41,30 +42,32 @@ void check_resized(const Image& image, const Json& output, const std::filesystem
 
 void check_picture(const std::filesystem::path& folder) {
   const Json manifest = read_json(folder / "manifest.json");
-  const std::filesystem::path file = folder / manifest["file"].get<std::string>();
+  const std::filesystem::path file = folder / manifest.at("file").get<std::string>();
   ImageOptions on_white, drop;
   drop.alpha = AlphaMode::drop;
   const Image dropped = load_image(file, drop);
   const Image laid_on_white = load_image(file, on_white);
-  EXPECT_EQ(dropped.width, manifest["width"]);
-  EXPECT_EQ(dropped.height, manifest["height"]);
-  EXPECT_EQ(sha256_of(dropped), manifest["rgb_drop_alpha"]["sha256"]) << "decoded, alpha dropped";
+  EXPECT_EQ(dropped.width, manifest.at("width"));
+  EXPECT_EQ(dropped.height, manifest.at("height"));
+  EXPECT_EQ(sha256_of(dropped), manifest.at("rgb_drop_alpha").at("sha256"))
+      << "decoded, alpha dropped";
   if (manifest.contains("rgb_on_white")) {
-    EXPECT_EQ(sha256_of(laid_on_white), manifest["rgb_on_white"]["sha256"]) << "decoded, on white";
+    EXPECT_EQ(sha256_of(laid_on_white), manifest.at("rgb_on_white").at("sha256"))
+        << "decoded, on white";
   } else {
     EXPECT_EQ(laid_on_white.rgb, dropped.rgb) << "no transparency, yet --alpha matters";
   }
   if (manifest.contains("rgb_exif_transposed")) {
     const std::filesystem::path turned =
-        folder / manifest["rgb_exif_transposed"]["file"].get<std::string>();
+        folder / manifest.at("rgb_exif_transposed").at("file").get<std::string>();
     if (std::filesystem::exists(turned)) {
       ImageOptions exif;
       exif.exif_orientation = true;
       EXPECT_EQ(load_image(file, exif).rgb, load_image(turned).rgb) << "turned by EXIF";
     }
   }
-  for (const Json& output : manifest["outputs"]) {
-    check_resized(output["variant"] == "on_white" ? laid_on_white : dropped, output, folder);
+  for (const Json& output : manifest.at("outputs")) {
+    check_resized(output.at("variant") == "on_white" ? laid_on_white : dropped, output, folder);
   }
 }
 

@@ -36,11 +36,12 @@ struct Recipe {
 
 /// Makes one tensor and holds it to the values that the probe gives of it.
 StoredTensor make_tensor(const Json& probe, std::uint64_t seed) {
-  const std::string name = probe["name"].get<std::string>();
+  const std::string name = probe.at("name").get<std::string>();
   const Recipe recipe{hash_of(name) ^ (seed * 0x9E3779B97F4A7C15u),
-                      probe["offset_scale"][0].get<float>(), probe["offset_scale"][1].get<float>()};
+                      probe.at("offset_scale").at(0).get<float>(),
+                      probe.at("offset_scale").at(1).get<float>()};
   StoredTensor tensor;
-  tensor.shape = probe["shape"].get<Shape>();
+  tensor.shape = probe.at("shape").get<Shape>();
   const std::size_t count = element_count(tensor.shape);
   const auto values = std::make_shared<FloatBuffer>(count);
 #pragma omp parallel for
@@ -49,9 +50,9 @@ StoredTensor make_tensor(const Json& probe, std::uint64_t seed) {
     for (std::size_t i = 0; i <= 998; ++i) values->data()[i] = -25;
     for (std::size_t i = 30522; i <= 30523; ++i) values->data()[i] = -25;
   }
-  EXPECT_EQ(values->data()[count - 1], probe["last"].get<float>()) << name;
-  for (std::size_t i = 0; i < probe["first4"].size(); ++i) {
-    EXPECT_EQ(values->data()[i], probe["first4"][i].get<float>()) << name;
+  EXPECT_EQ(values->data()[count - 1], probe.at("last").get<float>()) << name;
+  for (std::size_t i = 0; i < probe.at("first4").size(); ++i) {
+    EXPECT_EQ(values->data()[i], probe.at("first4").at(i).get<float>()) << name;
   }
   tensor.bytes = std::as_bytes(std::span<const float>(values->span()));
   tensor.keep_alive = values;
@@ -61,9 +62,9 @@ StoredTensor make_tensor(const Json& probe, std::uint64_t seed) {
 TensorStore make_checkpoint(const std::filesystem::path& folder) {
   const Json probes = read_json(folder / "weights_probe.json");
   TensorStore tensors;
-  for (const Json& probe : probes["tensors"]) {
-    tensors.add(probe["name"].get<std::string>(),
-                make_tensor(probe, probes["seed"].get<std::uint64_t>()));
+  for (const Json& probe : probes.at("tensors")) {
+    tensors.add(probe.at("name").get<std::string>(),
+                make_tensor(probe, probes.at("seed").get<std::uint64_t>()));
   }
   return tensors;
 }
@@ -140,7 +141,7 @@ void check_logits(const Tensors& expected, const std::vector<float>& logits, std
       sum += std::exp(double{token[i]});
     }
     for (std::size_t k = 0; k < 16; ++k)
-      top16.push_back(token[static_cast<std::size_t>(top_ids[t * 16 + k])]);
+      top16.push_back(token[static_cast<std::size_t>(top_ids.at(t * 16 + k))]);
     sums.push_back(static_cast<float>(std::log(sum)));
   }
   expect_close(every61, expected.floats("text.logits_every61"), kLogits, "logits");
@@ -150,25 +151,26 @@ void check_logits(const Tensors& expected, const std::vector<float>& logits, std
 
 void check_generation(const Json& manifest, const TextDecoder& decoder, const Tensor& states) {
   const Tokenizer tokenizer = Tokenizer::bert_base_uncased();
-  for (const Json& c : manifest["generate"]) {
-    if (!c["robust_1e-3_noise"].get<bool>()) continue;
-    const Json prompt =
-        c["prompt"].is_null() ? Json() : Json(tokenizer.encode(c["prompt"].get<std::string>()));
+  for (const Json& c : manifest.at("generate")) {
+    if (!value_or(c, "robust_1e-3_noise", true)) continue;
+    const Json prompt = c.at("prompt").is_null()
+                            ? Json()
+                            : Json(tokenizer.encode(c.at("prompt").get<std::string>()));
     GenerationRequest request;
     request.prompt_ids = decoder_prompt(decoder.config(), prompt);
-    request.config = generation_config(c["params"]);
+    request.config = generation_config(c.at("params"));
     const Hypothesis got = decode(decoder, states, request).front();
-    EXPECT_EQ(got.ids, without_padding(c["ids"].get<std::vector<int>>(), request.prompt_ids.size(),
-                                       request.eos_id))
-        << c["params"];
-    EXPECT_EQ(tokenizer.decode(got.ids), c["text"].get<std::string>());
+    EXPECT_EQ(got.ids, without_padding(c.at("ids").get<std::vector<int>>(),
+                                       request.prompt_ids.size(), request.eos_id))
+        << c.at("params");
+    EXPECT_EQ(tokenizer.decode(got.ids), c.at("text").get<std::string>());
   }
 }
 
 void check_folder(const std::filesystem::path& folder) {
   const Json manifest = read_json(folder / "manifest.json");
   const Tensors expected(folder / "expected.safetensors");
-  Json config_json = manifest["config"];
+  Json config_json = manifest.at("config");
   config_json["model_type"] = "blip";
   config_json["architectures"] = {"BlipForConditionalGeneration"};
   const BlipConfig config = BlipConfig::from_json(config_json);
@@ -179,16 +181,16 @@ void check_folder(const std::filesystem::path& folder) {
   size.height = size.width = config.vision.image_size;
   const Tensor pixel_values =
       ImageProcessor(size).process(std::vector<Image>{load_image(picture_of(folder))});
-  EXPECT_EQ(sha256(std::as_bytes(pixel_values.span())), manifest["pixel_values_sha256"]);
+  EXPECT_EQ(sha256(std::as_bytes(pixel_values.span())), manifest.at("pixel_values_sha256"));
 
   Computed computed;
   Tensor embeds({model.vision().num_tokens(size.height, size.width), config.vision.hidden_size});
   model.vision().forward(pixel_values.span(), size.height, size.width, embeds.span(), {},
                          computed.probe("vision."));
-  check_vision(expected, manifest["vision_token_rows"].get<std::vector<std::size_t>>(), computed,
+  check_vision(expected, manifest.at("vision_token_rows").get<std::vector<std::size_t>>(), computed,
                static_cast<std::size_t>(config.vision.hidden_size));
 
-  const auto prompt = manifest["prompt_ids_used"].get<std::vector<int>>();
+  const auto prompt = manifest.at("prompt_ids_used").get<std::vector<int>>();
   check_logits(expected, decoder_logits(model.text_decoder(), embeds, prompt, "text.", computed),
                static_cast<std::size_t>(config.text.vocab_size));
   const std::string ends = "text.hidden_states.first_and_last";

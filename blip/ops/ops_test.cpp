@@ -59,7 +59,7 @@ TEST_P(OnEveryIsa, MatmulFewRows) {
 }
 
 TEST_P(OnEveryIsa, RowsDoNotDependOnTheirNeighbours) {
-  const std::size_t in = 157, out = 77, rows = 13;
+  const std::size_t in = 157, out = 77, rows = 530;
   const auto x = random_values(rows * in, 1);
   const auto w = random_values(out * in, 2);
   std::vector<float> together(rows * out), alone(out);

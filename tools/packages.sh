@@ -17,9 +17,10 @@ ensure_packages() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# ocl-icd-opencl-dev: Debian's oneDNN names OpenCL in its CMake package.
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
-  libdnnl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
+  libdnnl-dev ocl-icd-opencl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
   libutf8proc-dev nlohmann-json3-dev libcli11-dev ccache
 )
 TEST_PACKAGES=(libgtest-dev libssl-dev python3)

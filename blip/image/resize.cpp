@@ -347,8 +347,8 @@ Image resize_bicubic(const Image& image, int width, int height, PassOrder order)
   if (order == PassOrder::pillow_13 && shrink_y > 0 && shrink_y > 2 * shrink_x) {
     return resize_width(resize_height(image, height), width);
   }
-  const std::int64_t between = std::int64_t{3} * width * image.height;
-  if (image.height > height && between > std::int64_t{kBlockBytes}) {
+  const std::int64_t pixels_between = std::int64_t{width} * image.height;
+  if (image.height > height && pixels_between > std::int64_t{kBlockBytes / 3}) {
     return resize_in_blocks(image, width, height);
   }
   return resize_height(resize_width(image, width), height);

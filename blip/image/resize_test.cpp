@@ -143,7 +143,7 @@ TEST(Resize, TallPicturesNeedLittleMemory) {
 
 TEST(Resize, TallPicturesGoByBlocksToTheSameEffect) {
   const Image image = noise(2, 9001, 8);
-  for (const auto& [width, height] : {std::pair{1100, 1}, {650, 33}, {700, 9000}}) {
+  for (const auto& [width, height] : {std::pair{650, 33}, {650, 9000}}) {
     const Image between = resize_bicubic(image, width, image.height);
     EXPECT_EQ(resize_bicubic(image, width, height).rgb, resize_bicubic(between, width, height).rgb)
         << width << "x" << height;

@@ -15,7 +15,7 @@ inline void read_all(const TensorStore& store) {
     if (tensor.bytes.size() != element_count(tensor.shape) * size_of(tensor.dtype))
       __builtin_trap();
   }
-  static volatile unsigned sink;
+  [[maybe_unused]] static volatile unsigned sink;
   sink = sum;
 }
 

@@ -181,6 +181,7 @@ void add_caption_command(CLI::App& app, int& status) {
                    "settings to start from: the checkpoint's, or the paper's (prompt \"a picture "
                    "of \", 3 beams, 5 to 20 tokens, the authors' length normalisation)")
       ->transform(CLI::CheckedTransformer(kPresets).description("{checkpoint,paper}"))
+      ->allow_extra_args(false)  // a picture named after it is no word
       ->group("Generation");
   flags->generation.add_to(*command);
   command

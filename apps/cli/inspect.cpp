@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,17 +40,26 @@ std::map<std::string, Part> parts_of(const TensorStore& tensors) {
   return parts;
 }
 
+/// The decimal number that was meant by a float, such as 1e-6 for 9.99999997e-7.
+double shortest(float value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.6g", double{value});
+  return std::strtod(text, nullptr);
+}
+
 Json describe(const Checkpoint& checkpoint) {
   const VisionConfig& vision = checkpoint.config.vision;
   const TextConfig& text = checkpoint.config.text;
   Json json;
   json["architecture"] = name(checkpoint.config.architecture);
   json["layout"] = checkpoint.family == CheckpointFamily::authors ? "authors" : "transformers";
-  json["vision"] = {
-      {"image_size", vision.image_size},        {"patch_size", vision.patch_size},
-      {"layers", vision.num_hidden_layers},     {"width", vision.hidden_size},
-      {"heads", vision.num_attention_heads},    {"mlp_width", vision.intermediate_size},
-      {"layer_norm_eps", vision.layer_norm_eps}};
+  json["vision"] = {{"image_size", vision.image_size},
+                    {"patch_size", vision.patch_size},
+                    {"layers", vision.num_hidden_layers},
+                    {"width", vision.hidden_size},
+                    {"heads", vision.num_attention_heads},
+                    {"mlp_width", vision.intermediate_size},
+                    {"layer_norm_eps", shortest(vision.layer_norm_eps)}};
   json["text"] = {{"vocabulary", text.vocab_size},     {"positions", text.max_position_embeddings},
                   {"layers", text.num_hidden_layers},  {"width", text.hidden_size},
                   {"heads", text.num_attention_heads}, {"mlp_width", text.intermediate_size},

@@ -7,7 +7,7 @@
 
 #include "blip/base/error.h"
 #include "blip/checkpoint/safetensors.h"
-#include "blip/checkpoint/torch_file_builder.h"
+#include "blip/checkpoint/torch_file_builder_test.h"
 
 namespace blip {
 namespace {

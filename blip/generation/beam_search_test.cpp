@@ -9,7 +9,7 @@
 #include <string>
 
 #include "blip/base/random.h"
-#include "blip/generation/fake_model.h"
+#include "blip/generation/fake_model_test.h"
 
 namespace blip {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 
 #include "blip/base/error.h"
-#include "blip/generation/fake_model.h"
+#include "blip/generation/fake_model_test.h"
 #include "blip/generation/softmax.h"
 
 namespace blip {

@@ -97,9 +97,14 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
                 "a picture of " + std::to_string(width) + " x " + std::to_string(height) +
                     " pixels cannot be cut into patches of " + std::to_string(config_.patch_size));
   }
-  const ThreadScope threads(context);
   const auto n = static_cast<std::size_t>(num_tokens(height, width));
   const auto d = static_cast<std::size_t>(config_.hidden_size);
+  // A picture of a very small model takes a millisecond or two: threads would only wait for each
+  // other.
+  constexpr std::size_t kSmall = 200'000'000;
+  const std::size_t multiply_adds =
+      n * layers_.size() * (4 * d * d + 2 * d * layers_[0].fc1.out_features());
+  const ThreadScope threads(multiply_adds < kSmall ? Context{1} : context);
   const auto heads = static_cast<std::size_t>(config_.num_attention_heads);
   const AttentionShape attention{heads, d / heads};
   const Shape shape = {static_cast<std::int64_t>(n), static_cast<std::int64_t>(d)};

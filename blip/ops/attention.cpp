@@ -9,6 +9,7 @@
 #include "blip/base/tensor.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/reference.h"
+#include "blip/ops/threads.h"
 
 #ifndef BLIP_OPS_ATTENTION_ONCE
 #define BLIP_OPS_ATTENTION_ONCE
@@ -276,7 +277,7 @@ void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::si
   constexpr std::size_t kQueryBlock = 8 * kQueryTile;
   const std::size_t blocks = (tokens + kQueryBlock - 1) / kQueryBlock;
   ThreadScores scores(kQueryTile * padded(tokens));
-#pragma omp parallel if (tokens * tokens * shape.width() > 65536)
+#pragma omp parallel if (worth_threads(2 * tokens * tokens * shape.width()))
   {
 #pragma omp for schedule(static)
     for (std::size_t head = 0; head < shape.heads; ++head) {
@@ -303,7 +304,7 @@ void attention_cached(const AttentionShape& shape, std::span<const AttentionQuer
   }
   const bool naive = active_isa() == Isa::reference;
   ThreadScores scores(longest);
-#pragma omp parallel for collapse(2) schedule(static) if (total * shape.width() > 65536)
+#pragma omp parallel for collapse(2) schedule(static) if (worth_threads(2 * total * shape.width()))
   for (std::size_t i = 0; i < queries.size(); ++i) {
     for (std::size_t head = 0; head < shape.heads; ++head) {
       const AttentionQuery& q = queries[i];
@@ -324,7 +325,8 @@ void attention_shared(const AttentionShape& shape, const float* queries, std::si
                       const SharedKeysValues& shared, float* out) {
   const bool naive = active_isa() == Isa::reference;
   ThreadScores scores(shared.tokens);
-#pragma omp parallel for schedule(static) if (rows * shared.tokens * shape.width() > 65536)
+#pragma omp parallel for schedule( \
+    static) if (worth_threads(2 * rows * shared.tokens * shape.width()))
   for (std::size_t head = 0; head < shape.heads; ++head) {
     if (!naive) {
       HWY_DYNAMIC_DISPATCH(shared_head_kernel)

@@ -6,6 +6,7 @@
 
 #include "blip/ops/isa.h"
 #include "blip/ops/reference.h"
+#include "blip/ops/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/elementwise.cpp"
@@ -170,7 +171,7 @@ void layer_norm(const LayerNormParameters& p, const float* x, std::size_t rows, 
   }
   constexpr std::size_t kRowBlock = 16;
   const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-#pragma omp parallel for schedule(static) if (rows * p.width > 65536)
+#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * p.width))
   for (std::size_t i = 0; i < blocks; ++i) {
     const std::size_t offset = i * kRowBlock * p.width;
     HWY_DYNAMIC_DISPATCH(layer_norm_kernel)

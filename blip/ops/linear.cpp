@@ -6,6 +6,7 @@
 #include <exception>
 
 #include "blip/ops/matmul.h"
+#include "blip/ops/threads.h"
 
 namespace blip {
 
@@ -53,7 +54,7 @@ void Linear::finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) c
   if (epilogue.does_nothing()) return;
   constexpr std::size_t kRowBlock = 16;
   const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-#pragma omp parallel for schedule(static) if (rows * out_ > 65536)
+#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * out_))
   for (std::size_t i = 0; i < blocks; ++i) {
     const std::size_t first = i * kRowBlock;
     Epilogue part = epilogue;

@@ -7,6 +7,7 @@
 #include "blip/base/error.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/reference.h"
+#include "blip/ops/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/matmul.cpp"
@@ -120,7 +121,7 @@ void matmul_few_rows(const float* x, const float* w, std::size_t rows, std::size
   const std::size_t chunk =
       std::clamp<std::size_t>(kChunkFloats / std::max<std::size_t>(in, 1), 8, 64) / 8 * 8;
   const std::size_t chunks = (out + chunk - 1) / chunk;
-#pragma omp parallel for schedule(static) if (rows * out * in > 65536)
+#pragma omp parallel for schedule(static) if (worth_threads(rows * out * in))
   for (std::size_t i = 0; i < chunks; ++i) {
     const std::size_t begin = i * chunk;
     HWY_DYNAMIC_DISPATCH(few_rows_kernel)

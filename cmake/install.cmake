@@ -10,7 +10,7 @@ target_compile_features(blip PUBLIC cxx_std_20)
 target_include_directories(blip INTERFACE
   $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_sources(blip INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES
-  blip/base/context.h blip/base/error.h blip/base/export.h
+  blip/base/context.h blip/base/error.h blip/base/export.h blip/base/precision.h
   blip/blip.h
   blip/generation/generation_config.h
   blip/image/decode.h blip/image/image.h

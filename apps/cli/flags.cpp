@@ -59,6 +59,14 @@ void ModelFlags::add_to(CLI::App& command) {
       .add_option("--vision-heads", options.vision_heads,
                   "attention heads of a .pth's vision encoder (default: its width / 64)")
       ->check(CLI::Range(1, 1024));
+  command
+      .add_option_function<std::string>(
+          "--precision",
+          [this](const std::string& word) { options.precision = find_precision(word); },
+          "arithmetic of the layers (auto: as the checkpoint is stored; see blip convert and blip "
+          "quantize)")
+      ->default_str("auto")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
   command.add_option("--num-threads", num_threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
 }

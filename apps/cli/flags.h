@@ -12,7 +12,7 @@
 
 namespace blip::cli {
 
-/// --model, --image-size, --vision-heads, --num-threads
+/// --model, --image-size, --vision-heads, --precision, --num-threads
 struct ModelFlags {
   std::string model;
   EngineOptions options;

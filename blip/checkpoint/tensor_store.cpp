@@ -71,7 +71,7 @@ const StoredTensor* TensorStore::find(std::string_view name) const {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
-Weight TensorStore::weight(std::string_view name, const Shape& expected) const {
+const StoredTensor& TensorStore::tensor(std::string_view name, const Shape& expected) const {
   const std::string subject = "tensor " + in_quotes(name);
   if (const auto found = unreadable_.find(name); found != unreadable_.end()) {
     throw Error(ErrorCode::unsupported, subject + " of " + origin_ + " has the element type " +
@@ -87,12 +87,17 @@ Weight TensorStore::weight(std::string_view name, const Shape& expected) const {
                                           to_string(tensor->shape) + "; expected " +
                                           pattern(expected));
   }
-  if (!is_float(tensor->dtype)) {
-    throw Error(ErrorCode::bad_model, subject + " of " + origin_ + " holds " +
-                                          std::string(blip::name(tensor->dtype)) +
+  return *tensor;
+}
+
+Weight TensorStore::weight(std::string_view name, const Shape& expected) const {
+  const StoredTensor& values = tensor(name, expected);
+  if (!is_float(values.dtype)) {
+    throw Error(ErrorCode::bad_model, "tensor " + in_quotes(name) + " of " + origin_ + " holds " +
+                                          std::string(blip::name(values.dtype)) +
                                           "; expected floating-point values");
   }
-  return to_weight(*tensor);
+  return to_weight(values);
 }
 
 }  // namespace blip

@@ -30,10 +30,13 @@ class TensorStore {
   const std::string& origin() const { return origin_; }
   void set_origin(std::string origin) { origin_ = std::move(origin); }
 
+  /// The tensor as the file holds it. A size of -1 in `expected` accepts any. Throws
+  /// Error{bad_model} naming the tensor when it is missing, or not of the expected shape (naming
+  /// both shapes); Error{unsupported} for an element type that has no reader.
+  const StoredTensor& tensor(std::string_view name, const Shape& expected) const;
+
   /// The tensor as f32 parameters: a view where the file holds aligned f32, else a converted copy.
-  /// A size of -1 in `expected` accepts any. Throws Error{bad_model} naming the tensor when it is
-  /// missing, or not of the expected shape (naming both shapes), or not floating-point;
-  /// Error{unsupported} for an element type that has no reader.
+  /// Throws as tensor() does, and Error{bad_model} when it is not floating-point.
   Weight weight(std::string_view name, const Shape& expected) const;
 
  private:

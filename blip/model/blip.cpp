@@ -10,8 +10,8 @@
 namespace blip {
 namespace {
 
-Linear read_projection(const TensorStore& tensors, const std::string& name, int out, int in) {
-  return Linear(tensors.weight(name + ".weight", {out, in}), Weight());
+Linear read_projection(const Parameters& parameters, const std::string& name, int out, int in) {
+  return Linear(to_matrix(parameters.weight(name + ".weight", {out, in})), Weight());
 }
 
 std::vector<float> apply(const Linear& linear, const float* x) {
@@ -30,45 +30,45 @@ std::vector<float> normalised(std::vector<float> x) {
 
 }  // namespace
 
-BlipModel::BlipModel(const BlipConfig& config, const TensorStore& tensors)
-    : config_(config), vision_(config.vision, tensors) {
+BlipModel::BlipModel(const BlipConfig& config, const Parameters& parameters)
+    : config_(config), vision_(config.vision, parameters) {
   active_isa();  // a wrong BLIP_ISA is reported here, not from the middle of a computation
   const TextConfig& text = config.text;
   const int d = text.hidden_size;
   const int vision_width = config.vision.hidden_size;
   const auto read_itc_heads = [&] {
-    vision_proj_ = read_linear(tensors, "vision_proj", config.image_text_hidden_size, vision_width);
-    text_proj_ = read_linear(tensors, "text_proj", config.image_text_hidden_size, d);
+    vision_proj_ = parameters.head("vision_proj", config.image_text_hidden_size, vision_width);
+    text_proj_ = parameters.head("text_proj", config.image_text_hidden_size, d);
   };
   switch (config.architecture) {
     case Architecture::captioning:
-      text_decoder_.emplace(text, tensors, vision_width);
+      text_decoder_.emplace(text, parameters, vision_width);
       break;
     case Architecture::question_answering:
-      text_encoder_.emplace(text, tensors, "text_encoder.", vision_width);
-      text_decoder_.emplace(text, tensors, d);
+      text_encoder_.emplace(text, parameters, "text_encoder.", vision_width);
+      text_decoder_.emplace(text, parameters, d);
       break;
     case Architecture::retrieval:
-      text_encoder_.emplace(text, tensors, "text_encoder.", vision_width);
+      text_encoder_.emplace(text, parameters, "text_encoder.", vision_width);
       read_itc_heads();
-      itm_head_ = read_linear(tensors, "itm_head", 2, d);
+      itm_head_ = parameters.head("itm_head", 2, d);
       break;
     case Architecture::pretrain:
-      text_encoder_.emplace(text, tensors, "text_encoder.", vision_width);
-      text_decoder_.emplace(text, tensors, vision_width);
+      text_encoder_.emplace(text, parameters, "text_encoder.", vision_width);
+      text_decoder_.emplace(text, parameters, vision_width);
       read_itc_heads();
-      itm_head_ = read_linear(tensors, "itm_head", 2, d);
+      itm_head_ = parameters.head("itm_head", 2, d);
       break;
     case Architecture::nlvr:
-      nlvr_encoder_.emplace(text, tensors, vision_width);
-      cls_head_ = {read_linear(tensors, "cls_head.0", d, d),
-                   read_linear(tensors, "cls_head.2", 2, d)};
+      nlvr_encoder_.emplace(text, parameters, vision_width);
+      cls_head_ = {parameters.head("cls_head.0", d, d), parameters.head("cls_head.2", 2, d)};
       break;
     case Architecture::dual_encoder:
-      text_encoder_.emplace(text, tensors, "text_model.", vision_width);
-      dual_ = {read_linear(tensors, "text_model.pooler.dense", d, d),
-               read_projection(tensors, "visual_projection", config.projection_dim, vision_width),
-               read_projection(tensors, "text_projection", config.projection_dim, d)};
+      text_encoder_.emplace(text, parameters, "text_model.", vision_width);
+      dual_ = {
+          parameters.head("text_model.pooler.dense", d, d),
+          read_projection(parameters, "visual_projection", config.projection_dim, vision_width),
+          read_projection(parameters, "text_projection", config.projection_dim, d)};
       break;
   }
 }

@@ -19,7 +19,7 @@ namespace blip {
 class BlipModel {
  public:
   /// Throws Error{bad_model} naming a tensor that is missing or misshapen.
-  BlipModel(const BlipConfig& config, const TensorStore& tensors);
+  BlipModel(const BlipConfig& config, const Parameters& parameters);
 
   const BlipConfig& config() const { return config_; }
   const VisionEncoder& vision() const { return vision_; }

@@ -7,7 +7,7 @@
 
 namespace blip {
 
-Med::Med(const TextConfig& config, const TensorStore& tensors, const std::string& prefix,
+Med::Med(const TextConfig& config, const Parameters& parameters, const std::string& prefix,
          int cross_width)
     : config_(config),
       attention_{static_cast<std::size_t>(config.num_attention_heads),
@@ -15,30 +15,30 @@ Med::Med(const TextConfig& config, const TensorStore& tensors, const std::string
   const int d = config.hidden_size;
   const float eps = config.layer_norm_eps;
   const std::string embeddings = prefix + "embeddings.";
-  word_embeddings_ = tensors.weight(embeddings + "word_embeddings.weight", {config.vocab_size, d});
-  position_embeddings_ = tensors.weight(embeddings + "position_embeddings.weight",
-                                        {config.max_position_embeddings, d});
-  embeddings_norm_ = read_layer_norm(tensors, embeddings + "LayerNorm", d, eps);
+  word_embeddings_ = parameters.embedding(embeddings + "word_embeddings", config.vocab_size, d);
+  position_embeddings_ = parameters.weight(embeddings + "position_embeddings.weight",
+                                           {config.max_position_embeddings, d});
+  embeddings_norm_ = parameters.layer_norm(embeddings + "LayerNorm", d, eps);
   for (int i = 0; i < config.num_hidden_layers; ++i) {
     const std::string name = prefix + "encoder.layer." + std::to_string(i) + ".";
     Layer layer;
-    layer.query = read_linear(tensors, name + "attention.self.query", d, d);
-    layer.key = read_linear(tensors, name + "attention.self.key", d, d);
-    layer.value = read_linear(tensors, name + "attention.self.value", d, d);
-    layer.attention_dense = read_linear(tensors, name + "attention.output.dense", d, d);
-    layer.attention_norm = read_layer_norm(tensors, name + "attention.output.LayerNorm", d, eps);
+    layer.query = parameters.linear(name + "attention.self.query", d, d);
+    layer.key = parameters.linear(name + "attention.self.key", d, d);
+    layer.value = parameters.linear(name + "attention.self.value", d, d);
+    layer.attention_dense = parameters.linear(name + "attention.output.dense", d, d);
+    layer.attention_norm = parameters.layer_norm(name + "attention.output.LayerNorm", d, eps);
     if (cross_width > 0) {
       const std::string cross = name + "crossattention.";
-      layer.cross_query = read_linear(tensors, cross + "self.query", d, d);
-      layer.cross_key = read_linear(tensors, cross + "self.key", d, cross_width);
-      layer.cross_value = read_linear(tensors, cross + "self.value", d, cross_width);
-      layer.cross_dense = read_linear(tensors, cross + "output.dense", d, d);
-      layer.cross_norm = read_layer_norm(tensors, cross + "output.LayerNorm", d, eps);
+      layer.cross_query = parameters.linear(cross + "self.query", d, d);
+      layer.cross_key = parameters.linear(cross + "self.key", d, cross_width);
+      layer.cross_value = parameters.linear(cross + "self.value", d, cross_width);
+      layer.cross_dense = parameters.linear(cross + "output.dense", d, d);
+      layer.cross_norm = parameters.layer_norm(cross + "output.LayerNorm", d, eps);
     }
     layer.intermediate =
-        read_linear(tensors, name + "intermediate.dense", config.intermediate_size, d);
-    layer.output = read_linear(tensors, name + "output.dense", d, config.intermediate_size);
-    layer.output_norm = read_layer_norm(tensors, name + "output.LayerNorm", d, eps);
+        parameters.linear(name + "intermediate.dense", config.intermediate_size, d);
+    layer.output = parameters.linear(name + "output.dense", d, config.intermediate_size);
+    layer.output_norm = parameters.layer_norm(name + "output.LayerNorm", d, eps);
     layers_.push_back(std::move(layer));
   }
 }
@@ -58,10 +58,10 @@ void Med::embed(std::span<const int> ids, std::span<const int> positions, Scratc
                                         std::to_string(config_.max_position_embeddings) +
                                         " tokens that the model has positions for");
     }
-    const float* word = word_embeddings_.data() + static_cast<std::size_t>(ids[i]) * d;
     const float* position =
         position_embeddings_.data() + static_cast<std::size_t>(positions[i]) * d;
-    for (std::size_t k = 0; k < d; ++k) x[i * d + k] = word[k] + position[k];
+    word_embeddings_.copy_row(static_cast<std::size_t>(ids[i]), x + i * d);
+    for (std::size_t k = 0; k < d; ++k) x[i * d + k] += position[k];
   }
   embeddings_norm_.forward(x, ids.size(), x);
 }

@@ -49,14 +49,13 @@ class Med {
 
   /// Reads "<prefix>embeddings.*" and "<prefix>encoder.layer.*". `cross_width` is the width of what
   /// cross-attention attends to; 0: no cross-attention is read.
-  Med(const TextConfig& config, const TensorStore& tensors, const std::string& prefix,
+  Med(const TextConfig& config, const Parameters& parameters, const std::string& prefix,
       int cross_width);
 
   const TextConfig& config() const { return config_; }
   const AttentionShape& attention() const { return attention_; }
   std::size_t num_layers() const { return layers_.size(); }
   /// [V, D]: also the output projection when the checkpoint ties them.
-  const Weight& word_embeddings() const { return word_embeddings_; }
 
   /// LayerNorm(word_embeddings[ids] + position_embeddings[positions]) -> scratch.x() [M, D], with
   /// room made for M tokens. Throws Error{usage} for an id or position out of range.
@@ -94,9 +93,9 @@ class Med {
 
   TextConfig config_;
   AttentionShape attention_;
-  Weight word_embeddings_;      // embeddings.word_embeddings [V, D]
-  Weight position_embeddings_;  // embeddings.position_embeddings [P, D]
-  LayerNorm embeddings_norm_;   // embeddings.LayerNorm [D]
+  WeightMatrix word_embeddings_;  // embeddings.word_embeddings [V, D]
+  Weight position_embeddings_;    // embeddings.position_embeddings [P, D]
+  LayerNorm embeddings_norm_;     // embeddings.LayerNorm [D]
   std::vector<Layer> layers_;
 };
 

@@ -11,8 +11,8 @@ constexpr int kFirstMergingLayer = 6;
 
 }  // namespace
 
-NlvrEncoder::NlvrEncoder(const TextConfig& config, const TensorStore& tensors, int cross_width)
-    : med_(config, tensors, "text_encoder.", 0) {
+NlvrEncoder::NlvrEncoder(const TextConfig& config, const Parameters& parameters, int cross_width)
+    : med_(config, parameters, "text_encoder.", 0) {
   const int d = config.hidden_size;
   for (int i = 0; i < config.num_hidden_layers; ++i) {
     const std::string cross =
@@ -21,16 +21,15 @@ NlvrEncoder::NlvrEncoder(const TextConfig& config, const TensorStore& tensors, i
     for (int b = 0; b < 2; ++b) {
       const std::string self = cross + "self" + std::to_string(b) + ".";
       layer.branches[b] = {
-          .query = read_linear(tensors, self + "query", d, d),
-          .key = read_linear(tensors, self + "key", d, cross_width),
-          .value = read_linear(tensors, self + "value", d, cross_width),
-          .dense = read_linear(tensors, cross + "output.dense" + std::to_string(b), d, d),
+          .query = parameters.linear(self + "query", d, d),
+          .key = parameters.linear(self + "key", d, cross_width),
+          .value = parameters.linear(self + "value", d, cross_width),
+          .dense = parameters.linear(cross + "output.dense" + std::to_string(b), d, d),
       };
     }
     layer.merges = i >= kFirstMergingLayer;
-    if (layer.merges)
-      layer.merge_layer = read_linear(tensors, cross + "output.merge_layer", d, 2 * d);
-    layer.norm = read_layer_norm(tensors, cross + "output.LayerNorm", d, config.layer_norm_eps);
+    if (layer.merges) layer.merge_layer = parameters.linear(cross + "output.merge_layer", d, 2 * d);
+    layer.norm = parameters.layer_norm(cross + "output.LayerNorm", d, config.layer_norm_eps);
     layers_.push_back(std::move(layer));
   }
 }

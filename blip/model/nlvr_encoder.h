@@ -14,7 +14,7 @@ namespace blip {
 class NlvrEncoder {
  public:
   /// Reads "text_encoder.*".
-  NlvrEncoder(const TextConfig& config, const TensorStore& tensors, int cross_width);
+  NlvrEncoder(const TextConfig& config, const Parameters& parameters, int cross_width);
 
   const TextConfig& config() const { return med_.config(); }
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "blip/base/tensor.h"
 #include "blip/checkpoint/tensor_store.h"
@@ -21,14 +23,47 @@ struct LayerNorm {
   }
 };
 
-/// "<name>.weight" [out, in] and "<name>.bias" [out].
-inline Linear read_linear(const TensorStore& tensors, const std::string& name, int out, int in) {
-  return Linear(tensors.weight(name + ".weight", {out, in}), tensors.weight(name + ".bias", {out}));
-}
+/// Where a model's parts read their parameters, and in which precision. The matrices of an int8
+/// checkpoint are int8 whatever is asked: "<name>.weight" I8 [out, in], "<name>.weight_scale" and
+/// "<name>.weight_sum" [out] and, where inputs are smoothed, "<name>.smoothing" [in].
+class Parameters {
+ public:
+  /// Told of every matrix that follows the precision, with its name. For writing it to a file.
+  using Observer = std::function<void(const std::string& name, const WeightMatrix& matrix)>;
 
-inline LayerNorm read_layer_norm(const TensorStore& tensors, const std::string& name, int width,
-                                 float eps) {
-  return {tensors.weight(name + ".weight", {width}), tensors.weight(name + ".bias", {width}), eps};
-}
+  // Implicit: a checkpoint's tensors are its parameters in f32.
+  Parameters(const TensorStore& tensors, Precision precision = Precision::f32,
+             Observer observer = {})
+      : tensors_(tensors), precision_(precision), observer_(std::move(observer)) {}
+
+  bool contains(const std::string& name) const { return tensors_.contains(name); }
+  /// In f32 always. These throw Error{bad_model} naming a tensor that is missing or misshapen.
+  Weight weight(const std::string& name, const Shape& shape) const {
+    return tensors_.weight(name, shape);
+  }
+  LayerNorm layer_norm(const std::string& name, int width, float eps) const {
+    return {weight(name + ".weight", {width}), weight(name + ".bias", {width}), eps};
+  }
+  /// "<name>.weight" [out, in] in the precision, "<name>.bias" [out].
+  Linear linear(const std::string& name, int out, int in) const {
+    return Linear(matrix(name, out, in), weight(name + ".bias", {out}));
+  }
+  /// The same in f32: for heads, which are small and decide.
+  Linear head(const std::string& name, int out, int in) const {
+    return Linear(to_matrix(weight(name + ".weight", {out, in})), weight(name + ".bias", {out}));
+  }
+  /// "<name>.weight" [out, in] in the precision. Where the file lacks it, the weights of `tied`.
+  WeightMatrix matrix(const std::string& name, int out, int in, const std::string& tied = "") const;
+  /// Rows that are looked up, "<name>.weight" [rows, width]: bf16 where the file holds it, else
+  /// f32.
+  WeightMatrix embedding(const std::string& name, int rows, int width) const;
+
+ private:
+  WeightMatrix read_matrix(const std::string& name, const Shape& shape) const;
+
+  const TensorStore& tensors_;
+  Precision precision_;
+  Observer observer_;
+};
 
 }  // namespace blip

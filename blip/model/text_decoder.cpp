@@ -8,28 +8,23 @@ namespace {
 
 const std::string kPredictions = "text_decoder.cls.predictions.";
 
-/// The output projection: its own matrix where the file has one, else the word embeddings.
-Weight output_weight(const TensorStore& tensors, const Med& med) {
-  const std::string name = kPredictions + "decoder.weight";
-  if (!tensors.contains(name)) return med.word_embeddings();
-  return tensors.weight(name, {med.config().vocab_size, med.config().hidden_size});
-}
-
-Weight output_bias(const TensorStore& tensors, int vocab_size) {
+Weight output_bias(const Parameters& parameters, int vocab_size) {
   const std::string name = kPredictions + "bias";
-  return tensors.weight(tensors.contains(name) ? name : kPredictions + "decoder.bias",
-                        {vocab_size});
+  return parameters.weight(parameters.contains(name) ? name : kPredictions + "decoder.bias",
+                           {vocab_size});
 }
 
 }  // namespace
 
-TextDecoder::TextDecoder(const TextConfig& config, const TensorStore& tensors, int cross_width)
-    : med_(config, tensors, "text_decoder.bert.", cross_width) {
+TextDecoder::TextDecoder(const TextConfig& config, const Parameters& parameters, int cross_width)
+    : med_(config, parameters, "text_decoder.bert.", cross_width) {
   const int d = config.hidden_size;
-  transform_ = read_linear(tensors, kPredictions + "transform.dense", d, d);
+  transform_ = parameters.linear(kPredictions + "transform.dense", d, d);
   transform_norm_ =
-      read_layer_norm(tensors, kPredictions + "transform.LayerNorm", d, config.layer_norm_eps);
-  decoder_ = Linear(output_weight(tensors, med_), output_bias(tensors, config.vocab_size));
+      parameters.layer_norm(kPredictions + "transform.LayerNorm", d, config.layer_norm_eps);
+  decoder_ = Linear(parameters.matrix(kPredictions + "decoder", config.vocab_size, d,
+                                      "text_decoder.bert.embeddings.word_embeddings"),
+                    output_bias(parameters, config.vocab_size));
 }
 
 std::size_t TextDecoder::hidden_states(DecoderState& state, std::span<const DecoderRow> rows,

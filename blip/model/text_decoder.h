@@ -32,7 +32,7 @@ struct DecoderRow {
 class TextDecoder {
  public:
   /// Reads "text_decoder.*"; `cross_width` is the width of what it attends to.
-  TextDecoder(const TextConfig& config, const TensorStore& tensors, int cross_width);
+  TextDecoder(const TextConfig& config, const Parameters& parameters, int cross_width);
 
   const TextConfig& config() const { return med_.config(); }
 

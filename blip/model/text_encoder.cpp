@@ -5,9 +5,9 @@
 
 namespace blip {
 
-TextEncoder::TextEncoder(const TextConfig& config, const TensorStore& tensors,
+TextEncoder::TextEncoder(const TextConfig& config, const Parameters& parameters,
                          const std::string& prefix, int cross_width)
-    : med_(config, tensors, prefix, cross_width) {}
+    : med_(config, parameters, prefix, cross_width) {}
 
 Tensor TextEncoder::forward(std::span<const EncoderText> texts, const Context& context,
                             const Probe& probe) const {

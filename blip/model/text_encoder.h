@@ -19,7 +19,7 @@ struct EncoderText {
 class TextEncoder {
  public:
   /// Reads "<prefix>*"; `cross_width` is the width of what it attends to, 0 when it never does.
-  TextEncoder(const TextConfig& config, const TensorStore& tensors, const std::string& prefix,
+  TextEncoder(const TextConfig& config, const Parameters& parameters, const std::string& prefix,
               int cross_width);
 
   const TextConfig& config() const { return med_.config(); }

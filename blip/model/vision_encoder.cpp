@@ -32,30 +32,30 @@ void unfold_patches(std::span<const float> pixel_values, int height, int width, 
 
 }  // namespace
 
-VisionEncoder::VisionEncoder(const VisionConfig& config, const TensorStore& tensors)
+VisionEncoder::VisionEncoder(const VisionConfig& config, const Parameters& parameters)
     : config_(config) {
   const std::string prefix = "vision_model.";
   const int d = config.hidden_size;
   const int grid = config.image_size / config.patch_size;
   const std::string patch = prefix + "embeddings.patch_embedding";
-  patch_embedding_ =
-      Linear(tensors.weight(patch + ".weight", {d, 3, config.patch_size, config.patch_size}),
-             tensors.weight(patch + ".bias", {d}));
-  class_embedding_ = tensors.weight(prefix + "embeddings.class_embedding", {1, 1, d});
+  patch_embedding_ = Linear(
+      to_matrix(parameters.weight(patch + ".weight", {d, 3, config.patch_size, config.patch_size})),
+      parameters.weight(patch + ".bias", {d}));
+  class_embedding_ = parameters.weight(prefix + "embeddings.class_embedding", {1, 1, d});
   position_embedding_ =
-      tensors.weight(prefix + "embeddings.position_embedding", {1, 1 + grid * grid, d});
+      parameters.weight(prefix + "embeddings.position_embedding", {1, 1 + grid * grid, d});
   for (int i = 0; i < config.num_hidden_layers; ++i) {
     const std::string layer = prefix + "encoder.layers." + std::to_string(i) + ".";
     layers_.push_back({
-        .layer_norm1 = read_layer_norm(tensors, layer + "layer_norm1", d, config.layer_norm_eps),
-        .qkv = read_linear(tensors, layer + "self_attn.qkv", 3 * d, d),
-        .projection = read_linear(tensors, layer + "self_attn.projection", d, d),
-        .layer_norm2 = read_layer_norm(tensors, layer + "layer_norm2", d, config.layer_norm_eps),
-        .fc1 = read_linear(tensors, layer + "mlp.fc1", config.intermediate_size, d),
-        .fc2 = read_linear(tensors, layer + "mlp.fc2", d, config.intermediate_size),
+        .layer_norm1 = parameters.layer_norm(layer + "layer_norm1", d, config.layer_norm_eps),
+        .qkv = parameters.linear(layer + "self_attn.qkv", 3 * d, d),
+        .projection = parameters.linear(layer + "self_attn.projection", d, d),
+        .layer_norm2 = parameters.layer_norm(layer + "layer_norm2", d, config.layer_norm_eps),
+        .fc1 = parameters.linear(layer + "mlp.fc1", config.intermediate_size, d),
+        .fc2 = parameters.linear(layer + "mlp.fc2", d, config.intermediate_size),
     });
   }
-  post_layernorm_ = read_layer_norm(tensors, prefix + "post_layernorm", d, config.layer_norm_eps);
+  post_layernorm_ = parameters.layer_norm(prefix + "post_layernorm", d, config.layer_norm_eps);
 }
 
 int VisionEncoder::num_tokens(int height, int width) const {

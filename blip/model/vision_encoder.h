@@ -17,7 +17,7 @@ namespace blip {
 class VisionEncoder {
  public:
   /// Reads "vision_model.*". Throws Error{bad_model} naming a tensor that is missing or misshapen.
-  VisionEncoder(const VisionConfig& config, const TensorStore& tensors);
+  VisionEncoder(const VisionConfig& config, const Parameters& parameters);
 
   const VisionConfig& config() const { return config_; }
   /// N for a picture of this size in pixels.

@@ -39,11 +39,38 @@ FloatVector gelu(Floats d, FloatVector x) {
   return hn::Mul(x, phi);
 }
 
-template <bool kGelu>
-void epilogue_row(const float* bias, const float* residual, std::size_t size, float* y) {
+/// What an epilogue starts from: the output itself.
+struct FromOutput {
+  const float* y;
+  HWY_INLINE FloatVector load(Floats d, std::size_t i) const { return hn::LoadU(d, y + i); }
+  HWY_INLINE float one(std::size_t i) const { return y[i]; }
+};
+
+/// Or a row of integer sums.
+struct FromSums {
+  const std::int32_t* sums;
+  RowScale row;
+  const float* column_scales;
+  const std::int32_t* column_sums;
+
+  HWY_INLINE FloatVector load(Floats d, std::size_t i) const {
+    const hn::RebindToSigned<Floats> ints;
+    const auto zero = hn::Mul(hn::Set(ints, row.zero_point), hn::LoadU(ints, column_sums + i));
+    const auto sum = hn::ConvertTo(d, hn::Sub(hn::LoadU(ints, sums + i), zero));
+    return hn::Mul(sum, hn::Mul(hn::Set(d, row.scale), hn::LoadU(d, column_scales + i)));
+  }
+  HWY_INLINE float one(std::size_t i) const {
+    return static_cast<float>(sums[i] - row.zero_point * column_sums[i]) *
+           (row.scale * column_scales[i]);
+  }
+};
+
+template <bool kGelu, class Source>
+void epilogue_row(const Source& source, const float* bias, const float* residual, std::size_t size,
+                  float* y) {
   const Floats d;
   const std::size_t lanes = hn::Lanes(d);
-  const auto one = [&](FloatVector v, FloatVector b, FloatVector r) {
+  const auto finish = [&](FloatVector v, FloatVector b, FloatVector r) {
     v = hn::Add(v, b);
     if constexpr (kGelu) v = gelu(d, v);
     return hn::Add(v, r);
@@ -52,26 +79,46 @@ void epilogue_row(const float* bias, const float* residual, std::size_t size, fl
   for (; i + lanes <= size; i += lanes) {
     const auto b = bias != nullptr ? hn::LoadU(d, bias + i) : hn::Zero(d);
     const auto r = residual != nullptr ? hn::LoadU(d, residual + i) : hn::Zero(d);
-    hn::StoreU(one(hn::LoadU(d, y + i), b, r), d, y + i);
+    hn::StoreU(finish(source.load(d, i), b, r), d, y + i);
   }
   if (i == size) return;
   HWY_ALIGN float tail[3][HWY_MAX_BYTES / sizeof(float)] = {};
-  const std::size_t bytes = (size - i) * sizeof(float);
-  std::memcpy(tail[0], y + i, bytes);
-  if (bias != nullptr) std::memcpy(tail[1], bias + i, bytes);
-  if (residual != nullptr) std::memcpy(tail[2], residual + i, bytes);
-  hn::Store(one(hn::Load(d, tail[0]), hn::Load(d, tail[1]), hn::Load(d, tail[2])), d, tail[0]);
-  std::memcpy(y + i, tail[0], bytes);
+  for (std::size_t k = 0; k < size - i; ++k) {
+    tail[0][k] = source.one(i + k);
+    if (bias != nullptr) tail[1][k] = bias[i + k];
+    if (residual != nullptr) tail[2][k] = residual[i + k];
+  }
+  hn::Store(finish(hn::Load(d, tail[0]), hn::Load(d, tail[1]), hn::Load(d, tail[2])), d, tail[0]);
+  std::copy_n(tail[0], size - i, y + i);
 }
 
-void epilogue_kernel(const Epilogue& e, std::size_t rows, std::size_t stride, std::size_t begin,
-                     std::size_t end, float* y) {
-  const auto row =
-      e.activation == Epilogue::Activation::gelu ? epilogue_row<true> : epilogue_row<false>;
-  for (std::size_t r = 0; r < rows; ++r) {
-    row(e.bias == nullptr ? nullptr : e.bias + begin,
-        e.residual == nullptr ? nullptr : e.residual + r * stride + begin, end - begin,
-        y + r * stride + begin);
+template <class Source>
+void epilogue_row(const Epilogue& e, const Source& source, const OutputBlock& block, std::size_t r,
+                  float* y) {
+  const float* bias = e.bias == nullptr ? nullptr : e.bias + block.begin;
+  const float* residual =
+      e.residual == nullptr ? nullptr : e.residual + r * block.stride + block.begin;
+  const std::size_t size = block.end - block.begin;
+  if (e.activation == Epilogue::Activation::gelu) {
+    epilogue_row<true>(source, bias, residual, size, y);
+  } else {
+    epilogue_row<false>(source, bias, residual, size, y);
+  }
+}
+
+void epilogue_kernel(const Epilogue& e, const OutputBlock& block) {
+  for (std::size_t r = 0; r < block.rows; ++r) {
+    float* y = block.y + r * block.stride + block.begin;
+    epilogue_row(e, FromOutput{y}, block, r, y);
+  }
+}
+
+void integer_epilogue_kernel(const Epilogue& e, const IntegerSums& sums, const OutputBlock& block) {
+  const std::size_t width = block.end - block.begin;
+  for (std::size_t r = 0; r < block.rows; ++r) {
+    const FromSums source{sums.sums + r * width, sums.rows[r], sums.column_scales + block.begin,
+                          sums.column_sums + block.begin};
+    epilogue_row(e, source, block, r, block.y + r * block.stride + block.begin);
   }
 }
 
@@ -134,32 +181,43 @@ HWY_AFTER_NAMESPACE();
 namespace blip {
 
 HWY_EXPORT(epilogue_kernel);
+HWY_EXPORT(integer_epilogue_kernel);
 HWY_EXPORT(layer_norm_kernel);
 HWY_EXPORT(softmax_kernel);
 
 namespace {
 
-void reference_epilogue(const Epilogue& e, std::size_t rows, std::size_t stride, std::size_t begin,
-                        std::size_t end, float* y) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t c = begin; c < end; ++c) {
-      float& v = y[r * stride + c];
+void reference_epilogue(const Epilogue& e, const OutputBlock& block) {
+  for (std::size_t r = 0; r < block.rows; ++r) {
+    for (std::size_t c = block.begin; c < block.end; ++c) {
+      float& v = block.y[r * block.stride + c];
       if (e.bias != nullptr) v += e.bias[c];
       if (e.activation == Epilogue::Activation::gelu) v = reference::gelu(v);
-      if (e.residual != nullptr) v += e.residual[r * stride + c];
+      if (e.residual != nullptr) v += e.residual[r * block.stride + c];
     }
   }
 }
 
 }  // namespace
 
-void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::size_t stride,
-                    std::size_t begin, std::size_t end, float* y) {
-  if (active_isa() == Isa::reference) {
-    reference_epilogue(epilogue, rows, stride, begin, end, y);
-  } else {
-    HWY_DYNAMIC_DISPATCH(epilogue_kernel)(epilogue, rows, stride, begin, end, y);
+void apply_epilogue(const Epilogue& epilogue, const OutputBlock& block) {
+  if (active_isa() == Isa::reference) return reference_epilogue(epilogue, block);
+  HWY_DYNAMIC_DISPATCH(epilogue_kernel)(epilogue, block);
+}
+
+void apply_epilogue(const Epilogue& epilogue, const IntegerSums& sums, const OutputBlock& block) {
+  if (active_isa() != Isa::reference) {
+    return HWY_DYNAMIC_DISPATCH(integer_epilogue_kernel)(epilogue, sums, block);
   }
+  for (std::size_t r = 0; r < block.rows; ++r) {
+    for (std::size_t c = block.begin; c < block.end; ++c) {
+      const std::int32_t sum = sums.sums[r * (block.end - block.begin) + c - block.begin] -
+                               sums.rows[r].zero_point * sums.column_sums[c];
+      block.y[r * block.stride + c] =
+          static_cast<float>(sum) * (sums.rows[r].scale * sums.column_scales[c]);
+    }
+  }
+  reference_epilogue(epilogue, block);
 }
 
 void layer_norm(const LayerNormParameters& p, const float* x, std::size_t rows, float* y) {

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+
+#include "blip/ops/quantize.h"
 
 namespace blip {
 
@@ -17,10 +20,29 @@ struct Epilogue {
   }
 };
 
-/// y[r, c] = activation(y[r, c] + bias[c]) + residual[r, c] for columns [begin, end) of rows of
-/// length `stride`. Serial.
-void apply_epilogue(const Epilogue& epilogue, std::size_t rows, std::size_t stride,
-                    std::size_t begin, std::size_t end, float* y);
+/// Columns [begin, end) of `rows` rows of length `stride`.
+struct OutputBlock {
+  float* y;
+  std::size_t rows;
+  std::size_t stride;
+  std::size_t begin;
+  std::size_t end;
+};
+
+/// y[r, c] = activation(y[r, c] + bias[c]) + residual[r, c]. Serial.
+void apply_epilogue(const Epilogue& epilogue, const OutputBlock& block);
+
+/// Exact sums [rows, end - begin] of a product of quantised rows and int8 weights.
+struct IntegerSums {
+  const std::int32_t* sums;
+  const RowScale* rows;             ///< of the quantised rows
+  const float* column_scales;       ///< [stride], of the weights
+  const std::int32_t* column_sums;  ///< [stride], of the weights
+};
+
+/// y[r, c] = activation((sums[r, c] - zero_point[r] * column_sum[c]) * scale[r] * column_scale[c] +
+/// bias[c]) + residual[r, c]. Serial.
+void apply_epilogue(const Epilogue& epilogue, const IntegerSums& sums, const OutputBlock& block);
 
 /// Parameters of a layer normalisation over `width` values.
 struct LayerNormParameters {

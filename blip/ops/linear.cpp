@@ -4,44 +4,38 @@
 
 #include <algorithm>
 #include <exception>
+#include <utility>
 
 #include "blip/ops/matmul.h"
+#include "blip/ops/quantize.h"
 #include "blip/ops/threads.h"
 
 namespace blip {
+namespace {
 
-Linear::Linear(Weight weight, Weight bias) : weight_(std::move(weight)), bias_(std::move(bias)) {
-  out_ = static_cast<std::size_t>(weight_.dim(0));
-  in_ = weight_.size() / std::max<std::size_t>(out_, 1);
+/// Memory that a thread keeps from call to call: a picture's layers ask for the same sizes over and
+/// over.
+template <class T>
+T* reuse(std::vector<T>& kept, std::size_t size) {
+  if (kept.size() < size) kept.resize(size);
+  return kept.data();
 }
 
-void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activation activation,
-                     const float* residual) const {
-  matmul_few_rows(x, weight_.data(), rows, out_, in_, y);
-  finish_rows({bias_.data(), activation, residual}, rows, y);
-}
-
-void Linear::forward_many(const float* x, std::size_t rows, float* y,
-                          Epilogue::Activation activation, const float* residual) const {
-  const Epilogue epilogue{bias_.data(), activation, residual};
-  // With enough columns for every thread, each makes its own and finishes them while they are near.
-  constexpr std::size_t kLeastColumns = 256;
-  const auto parts = static_cast<std::size_t>(omp_get_max_threads());
-  if (out_ < parts * kLeastColumns) {
-    matmul({x, rows, in_, in_}, {weight_.data(), out_, in_, in_}, true, {y, rows, out_, out_});
-    finish_rows(epilogue, rows, y);
-    return;
-  }
-  const std::size_t width = (out_ + parts - 1) / parts;
+/// Calls work(columns) for a share of [0, out) on each thread, so that each finishes its own
+/// columns while they are near. Few columns are not shared out.
+template <class Work>
+void for_column_shares(std::size_t out, const Work& work) {
+  constexpr std::size_t kLeastColumns = 256, kRounding = 16;
+  const auto threads = static_cast<std::size_t>(omp_get_max_threads());
+  const std::size_t parts = std::clamp<std::size_t>(out / kLeastColumns, 1, threads);
+  const std::size_t width = ((out + parts - 1) / parts + kRounding - 1) / kRounding * kRounding;
   std::exception_ptr error;  // may not leave a parallel region
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) if (parts > 1)
   for (std::size_t part = 0; part < parts; ++part) {
-    const std::size_t begin = std::min(part * width, out_), end = std::min(begin + width, out_);
+    const std::size_t begin = std::min(part * width, out), end = std::min(begin + width, out);
     if (begin == end) continue;
     try {
-      matmul({x, rows, in_, in_}, {weight_.data() + begin * in_, end - begin, in_, in_}, true,
-             {y + begin, rows, end - begin, out_});
-      apply_epilogue(epilogue, rows, out_, begin, end, y);
+      work(ColumnRange{begin, end});
     } catch (...) {
 #pragma omp critical
       error = std::current_exception();
@@ -50,16 +44,98 @@ void Linear::forward_many(const float* x, std::size_t rows, float* y,
   if (error) std::rethrow_exception(error);
 }
 
+}  // namespace
+
+Linear::Linear(WeightMatrix weight, Weight bias)
+    : weight_(std::move(weight)), bias_(std::move(bias)) {}
+
+void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activation activation,
+                     const float* residual) const {
+  matmul_few_rows(x, weight_, rows, y);
+  finish_rows({bias_.data(), activation, residual}, rows, y);
+}
+
+void Linear::forward_many(const float* x, std::size_t rows, float* y,
+                          Epilogue::Activation activation, const float* residual) const {
+  const Epilogue epilogue{bias_.data(), activation, residual};
+  const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
+  switch (weight_.precision) {
+    case Precision::f32:
+      return many_f32(x, epilogue, all);
+    case Precision::bf16:
+      return many_bf16(x, epilogue, all);
+    case Precision::int8:
+      return many_int8(x, epilogue, all);
+  }
+}
+
+void Linear::many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
+  const std::size_t in = weight_.in;
+  const auto product = [&](const ColumnRange& c) {
+    matmul({x, all.rows, in, in}, {weight_.f32() + c.begin * in, c.width(), in, in}, true,
+           {all.y + c.begin, all.rows, c.width(), all.stride});
+    apply_epilogue(epilogue, {all.y, all.rows, all.stride, c.begin, c.end});
+  };
+  for_column_shares(weight_.out, product);
+}
+
+void Linear::many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
+  const std::size_t in = weight_.in, size = all.rows * in;
+  if (multiplies_bf16()) {
+    thread_local std::vector<std::uint16_t> kept;
+    std::uint16_t* rounded = reuse(kept, size);
+#pragma omp parallel for schedule(static) if (worth_threads(size))
+    for (std::size_t r = 0; r < all.rows; ++r) round_to_bf16(x + r * in, in, rounded + r * in);
+    return for_column_shares(weight_.out, [&](const ColumnRange& c) {
+      matmul_bf16(rounded, all.rows, weight_, c, all.y);
+      apply_epilogue(epilogue, {all.y, all.rows, all.stride, c.begin, c.end});
+    });
+  }
+  // Weights widened a few columns at a time, so that they are still in the cache when multiplied.
+  for_column_shares(weight_.out, [&](const ColumnRange& share) {
+    constexpr std::size_t kColumns = 256;
+    thread_local std::vector<float> kept;
+    float* wide = reuse(kept, kColumns * in);
+    for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
+      const ColumnRange c{begin, std::min(begin + kColumns, share.end)};
+      widen_bf16(weight_.bf16() + c.begin * in, c.width() * in, wide);
+      matmul({x, all.rows, in, in}, {wide, c.width(), in, in}, true,
+             {all.y + c.begin, all.rows, c.width(), all.stride});
+      apply_epilogue(epilogue, {all.y, all.rows, all.stride, c.begin, c.end});
+    }
+  });
+}
+
+void Linear::many_int8(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
+  thread_local std::vector<std::uint8_t> kept;
+  thread_local std::vector<RowScale> kept_scales;
+  std::uint8_t* q = reuse(kept, all.rows * weight_.in);
+  RowScale* scales = reuse(kept_scales, all.rows);
+  quantize_rows(x, all.rows, weight_.in, weight_.smoothing.data(), q, scales);
+  for_column_shares(weight_.out, [&](const ColumnRange& share) {
+    constexpr std::size_t kColumns = 512;
+    thread_local std::vector<std::int32_t> kept_sums;
+    std::int32_t* sums = reuse(kept_sums, all.rows * std::min(kColumns, share.width()));
+    for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
+      const ColumnRange c{begin, std::min(begin + kColumns, share.end)};
+      matmul_int8(q, all.rows, weight_, c, sums);
+      apply_epilogue(epilogue, {sums, scales, weight_.scales.data(), weight_.sums->data()},
+                     {all.y, all.rows, all.stride, c.begin, c.end});
+    }
+  });
+}
+
 void Linear::finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const {
   if (epilogue.does_nothing()) return;
+  const std::size_t out = weight_.out;
   constexpr std::size_t kRowBlock = 16;
   const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * out_))
+#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * out))
   for (std::size_t i = 0; i < blocks; ++i) {
     const std::size_t first = i * kRowBlock;
     Epilogue part = epilogue;
-    if (part.residual != nullptr) part.residual += first * out_;
-    apply_epilogue(part, std::min(kRowBlock, rows - first), out_, 0, out_, y + first * out_);
+    if (part.residual != nullptr) part.residual += first * out;
+    apply_epilogue(part, {y + first * out, std::min(kRowBlock, rows - first), out, 0, out});
   }
 }
 

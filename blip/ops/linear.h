@@ -4,40 +4,45 @@
 
 #include "blip/base/tensor.h"
 #include "blip/ops/elementwise.h"
+#include "blip/ops/matmul.h"
+#include "blip/ops/weight_matrix.h"
 
 namespace blip {
 
-/// y = x W^T + b, with what follows it fused. Immutable; weights stay where the checkpoint has
-/// them.
+/// y = x W^T + b, with what follows it fused, in the precision of its weights. Immutable; weights
+/// stay where the checkpoint has them.
 class Linear {
  public:
   Linear() = default;
-  /// `weight` [out, in]; `bias` [out] or empty.
-  Linear(Weight weight, Weight bias);
+  /// `bias` [out] or empty.
+  Linear(WeightMatrix weight, Weight bias);
 
-  std::size_t in_features() const { return in_; }
-  std::size_t out_features() const { return out_; }
+  std::size_t in_features() const { return weight_.in; }
+  std::size_t out_features() const { return weight_.out; }
+  const WeightMatrix& weight() const { return weight_; }
 
   /// x [rows, in] -> y [rows, out]. `residual` [rows, out] is added last; it may not overlap `y`.
-  /// Made for texts: reads each weight once for few rows, and a row's result is the same bits
-  /// whatever rows stand beside it.
+  /// Made for texts: reads each weight once for few rows and never rounds x; a row's result is the
+  /// same bits whatever rows stand beside it.
   void forward(const float* x, std::size_t rows, float* y,
                Epilogue::Activation activation = Epilogue::Activation::none,
                const float* residual = nullptr) const;
 
-  /// The same by oneDNN, made for the hundreds of tokens of a picture.
+  /// The same by oneDNN, made for the hundreds of tokens of a picture. With int8 weights each row
+  /// of x is quantised; with bf16 weights it is rounded where the CPU multiplies bf16.
   void forward_many(const float* x, std::size_t rows, float* y,
                     Epilogue::Activation activation = Epilogue::Activation::none,
                     const float* residual = nullptr) const;
 
  private:
+  void many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& block) const;
+  void many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
+  void many_int8(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   /// The epilogue over whole rows, in parallel.
   void finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const;
 
-  Weight weight_;
+  WeightMatrix weight_;
   Weight bias_;
-  std::size_t in_ = 0;
-  std::size_t out_ = 0;
 };
 
 }  // namespace blip

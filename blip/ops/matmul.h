@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+
+#include "blip/ops/weight_matrix.h"
 
 namespace blip {
 
@@ -23,9 +26,33 @@ struct MutableMatrix {
 void matmul(const ConstMatrix& a, const ConstMatrix& b, bool b_transposed, const MutableMatrix& c);
 
 /// y[r, n] = x[r, :] . w[n, :] for few rows: reads each weight once, so that it runs at the speed
-/// of memory. The sum's order depends on the length of the rows alone: a row's result is the same
-/// bits whatever rows stand beside it and however many threads run. Parallel over columns.
-void matmul_few_rows(const float* x, const float* w, std::size_t rows, std::size_t out,
-                     std::size_t in, float* y);
+/// of memory, and widens it to f32 on the way; x is not rounded. The sum's order depends on the
+/// length of the rows alone: a row's result is the same bits whatever rows stand beside it and
+/// however many threads run. Parallel over columns.
+void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, float* y);
+
+/// Columns [begin, end) of a product.
+struct ColumnRange {
+  std::size_t begin;
+  std::size_t end;
+  std::size_t width() const { return end - begin; }
+};
+
+/// Largest value that activations are quantised to: 255 where the CPU sums products of bytes in 32
+/// bits (AVX512_VNNI, AMX), else 127, so that the 16-bit sums of AVX2 cannot saturate.
+int activation_levels();
+
+/// sums[r, n - begin] = q[r, :] . w[n, :] of an int8 matrix, exact. `q` [rows, in] holds 0 to
+/// activation_levels(); `sums` [rows, end - begin]. By oneDNN, serial.
+void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,
+                 const ColumnRange& columns, std::int32_t* sums);
+
+/// Whether this CPU multiplies bf16 (AVX512_BF16 or AMX) and oneDNN uses it.
+bool multiplies_bf16();
+
+/// y[r, n] = x[r, :] . w[n, :] for columns of a bf16 matrix, summed in f32; x [rows, in] is bf16
+/// too, y [rows, out]. By oneDNN, serial. Only where multiplies_bf16().
+void matmul_bf16(const std::uint16_t* x, std::size_t rows, const WeightMatrix& w,
+                 const ColumnRange& columns, float* y);
 
 }  // namespace blip

@@ -32,6 +32,11 @@ void expect_near(const std::vector<float>& got, const std::vector<float>& wanted
   }
 }
 
+WeightMatrix as_matrix(const std::vector<float>& w, std::size_t out) {
+  const auto size = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+  return to_matrix(Weight({size(out), size(w.size() / out)}, w.data(), nullptr));
+}
+
 class OnEveryIsa : public testing::TestWithParam<Isa> {
  protected:
   void SetUp() override { force_isa(GetParam()); }
@@ -51,7 +56,7 @@ TEST_P(OnEveryIsa, MatmulFewRows) {
         const auto w = random_values(out * in, out);
         std::vector<float> wanted(rows * out), got(rows * out, -1);
         reference::linear(x.data(), w.data(), rows, out, in, wanted.data());
-        matmul_few_rows(x.data(), w.data(), rows, out, in, got.data());
+        matmul_few_rows(x.data(), as_matrix(w, out), rows, got.data());
         expect_near(got, wanted, 2e-5f);
       }
     }
@@ -63,9 +68,9 @@ TEST_P(OnEveryIsa, RowsDoNotDependOnTheirNeighbours) {
   const auto x = random_values(rows * in, 1);
   const auto w = random_values(out * in, 2);
   std::vector<float> together(rows * out), alone(out);
-  matmul_few_rows(x.data(), w.data(), rows, out, in, together.data());
+  matmul_few_rows(x.data(), as_matrix(w, out), rows, together.data());
   for (std::size_t r = 0; r < rows; ++r) {
-    matmul_few_rows(x.data() + r * in, w.data(), 1, out, in, alone.data());
+    matmul_few_rows(x.data() + r * in, as_matrix(w, out), 1, alone.data());
     for (std::size_t n = 0; n < out; ++n) ASSERT_EQ(alone[n], together[r * out + n]);
   }
 }
@@ -100,7 +105,7 @@ TEST_P(OnEveryIsa, LinearWithEpilogueForTextsAndForPictures) {
   for (const std::size_t out : {std::size_t{37}, std::size_t{256} * 2 + 3, std::size_t{256} * 8}) {
     const auto w = random_values(in * out, 5);
     const auto b = random_values(out, 6);
-    const Linear linear(Weight({static_cast<std::int64_t>(out), 24}, w.data(), nullptr),
+    const Linear linear(as_matrix(w, out),
                         Weight({static_cast<std::int64_t>(out)}, b.data(), nullptr));
     for (const std::size_t rows : {1, 18, 70}) {
       const auto x = random_values(rows * in, rows);
@@ -125,7 +130,7 @@ TEST_P(OnEveryIsa, GeluOverItsRange) {
   for (const float v : x) wanted.push_back(reference::gelu(v));
   Epilogue epilogue;
   epilogue.activation = Epilogue::Activation::gelu;
-  apply_epilogue(epilogue, 1, x.size(), 0, x.size(), x.data());
+  apply_epilogue(epilogue, {x.data(), 1, x.size(), 0, x.size()});
   expect_near(x, wanted, 1e-6f);
 }
 

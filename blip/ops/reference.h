@@ -1,8 +1,13 @@
 #pragma once
 
+#include <bit>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <limits>
+#include <vector>
+
+#include "blip/ops/weight_matrix.h"
 
 /// The operations of the model, written as their definitions: no vectors, no blocking, no threads.
 /// Every fast kernel is tested against these, and BLIP_ISA=reference runs the whole engine on them.
@@ -16,6 +21,37 @@ inline void linear(const float* x, const float* w, std::size_t rows, std::size_t
       double sum = 0;
       for (std::size_t k = 0; k < in; ++k) sum += double{x[r * in + k]} * double{w[n * in + k]};
       y[r * out + n] = static_cast<float>(sum);
+    }
+  }
+}
+
+/// A matrix of any precision as f32 [out, in], smoothing left aside.
+inline std::vector<float> widened(const WeightMatrix& w) {
+  std::vector<float> values(w.out * w.in);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    switch (w.precision) {
+      case Precision::f32:
+        values[i] = w.f32()[i];
+        break;
+      case Precision::bf16:
+        values[i] = std::bit_cast<float>(static_cast<std::uint32_t>(w.bf16()[i]) << 16);
+        break;
+      case Precision::int8:
+        values[i] = static_cast<float>(w.int8()[i]) * w.scales.data()[i / w.in];
+        break;
+    }
+  }
+  return values;
+}
+
+/// sums[r, n] = sum_k q[r, k] * w[n, k]
+inline void matmul_int8(const std::uint8_t* q, const std::int8_t* w, std::size_t rows,
+                        std::size_t out, std::size_t in, std::int32_t* sums) {
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t n = 0; n < out; ++n) {
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < in; ++k) sum += q[r * in + k] * w[n * in + k];
+      sums[r * out + n] = sum;
     }
   }
 }

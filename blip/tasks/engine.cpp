@@ -7,6 +7,7 @@
 #include "blip/generation/generation_json.h"
 #include "blip/image/image_processor.h"
 #include "blip/model/blip.h"
+#include "blip/model/parameters.h"
 #include "blip/tasks/encoded_image.h"
 #include "blip/tasks/open_tokenizer.h"
 #include "blip/tokenizer/tokenizer.h"
@@ -32,20 +33,38 @@ ImageProcessorConfig processor_config(const Checkpoint& checkpoint, int image_si
   return config;
 }
 
+/// What was asked for, or how the first layer of the vision encoder is stored, as all others are.
+Precision choose_precision(const Checkpoint& checkpoint, std::optional<Precision> wanted) {
+  const std::string first = "vision_model.encoder.layers.0.self_attn.qkv.weight";
+  const StoredTensor* stored = checkpoint.tensors.find(first);
+  const DType dtype = stored == nullptr ? DType::f32 : stored->dtype;
+  if (dtype != DType::i8) {
+    return wanted.value_or(dtype == DType::bf16 ? Precision::bf16 : Precision::f32);
+  }
+  if (wanted.value_or(Precision::int8) != Precision::int8) {
+    throw Error(ErrorCode::usage, "the checkpoint holds int8 weights and cannot run in " +
+                                      std::string(name(*wanted)));
+  }
+  return Precision::int8;
+}
+
 }  // namespace
 
 struct Engine::Data {
   Checkpoint checkpoint;
   Tokenizer tokenizer;
   ImageProcessor image_processor;
+  Precision precision;
   BlipModel model;
   GenerationConfig generation;
 
   Data(Checkpoint opened, const EngineOptions& options)
       : checkpoint(std::move(opened)),
-        tokenizer(open_tokenizer(checkpoint)),
+        tokenizer(options.tokenizer.empty() ? open_tokenizer(checkpoint)
+                                            : Tokenizer::from_folder(options.tokenizer)),
         image_processor(processor_config(checkpoint, options.image_size)),
-        model(checkpoint.config, checkpoint.tensors) {
+        precision(choose_precision(checkpoint, options.precision)),
+        model(checkpoint.config, Parameters(checkpoint.tensors, precision)) {
     if (!checkpoint.generation.is_null()) update_from_json(generation, checkpoint.generation);
   }
 };
@@ -67,20 +86,33 @@ std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
                                          const Context& context) const {
   const ThreadScope threads(context);
   const ImageProcessorConfig& size = image_processor().config();
-  const VisionEncoder& vision = model().vision();
   FloatBuffer pixel_values(3 * static_cast<std::size_t>(size.height) *
                            static_cast<std::size_t>(size.width));
   std::vector<EncodedImage> encoded;
   for (const Image& image : images) {
     image_processor().process(image, pixel_values.data());
-    const auto data = std::make_shared<EncodedImage::Data>();
-    data->engine = data_.get();
-    data->image_embeds =
-        Tensor({vision.num_tokens(size.height, size.width), vision.config().hidden_size});
-    vision.forward(pixel_values.span(), size.height, size.width, data->image_embeds.span(),
-                   context);
-    encoded.emplace_back().data_ = data;
+    encoded.push_back(
+        encode_pixel_values(pixel_values.span(), size.height, size.width, context));
   }
+  return encoded;
+}
+
+EncodedImage Engine::encode_pixel_values(std::span<const float> pixel_values, int height, int width,
+                                         const Context& context) const {
+  const ThreadScope threads(context);
+  const VisionEncoder& vision = model().vision();
+  const std::size_t area = height > 0 && width > 0
+                               ? static_cast<std::size_t>(height) * static_cast<std::size_t>(width)
+                               : 0;
+  if (area == 0 || pixel_values.size() != 3 * area) {
+    throw Error(ErrorCode::usage, "pixel_values of " + std::to_string(width) + " x " +
+                                      std::to_string(height) + " pixels must hold 3 numbers for "
+                                      "each, but hold " + std::to_string(pixel_values.size()));
+  }
+  const auto data = std::make_shared<EncodedImage::Data>(model(), height, width);
+  vision.forward(pixel_values, height, width, data->image_embeds.span(), context);
+  EncodedImage encoded;
+  encoded.data_ = data;
   return encoded;
 }
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "blip/base/context.h"
 #include "blip/base/export.h"
+#include "blip/base/precision.h"
 #include "blip/generation/generation_config.h"
 #include "blip/image/image.h"
 
@@ -27,20 +29,26 @@ struct EngineOptions {
   int image_size = 0;
   /// Attention heads of a .pth file's vision encoder; 0: width / 64, as ViT-B and ViT-L have.
   int vision_heads = 0;
+  /// Nothing: as the checkpoint's matrices are stored. Others are converted at each start;
+  /// convert_checkpoint() does it once. An int8 checkpoint is int8 always.
+  std::optional<Precision> precision;
 };
 
-/// A picture after the vision encoder: encode once, then caption it with as many prompts as wanted.
-/// A cheap handle; copies share the data. Safe to share between threads.
+/// A picture after the vision encoder: encode once, then caption it, ask it questions, compare it
+/// with texts, as often as wanted. What tasks compute of it for themselves is kept with it. A cheap
+/// handle; copies share the data. Safe to share between threads.
 class BLIP_API EncodedImage {
  public:
   /// image_embeds [tokens, width], row-major.
   std::span<const float> image_embeds() const;
   int num_tokens() const;
 
+  // For the project's own tasks; the type is not among the installed headers.
+  struct Data;
+  const Data* data() const { return data_.get(); }
+
  private:
   friend class Engine;
-  friend class Captioner;  // makes and keeps the decoder's keys and values
-  struct Data;
   std::shared_ptr<const Data> data_;
 };
 
@@ -57,6 +65,13 @@ class BLIP_API Engine {
   /// Throws Error{cancelled}.
   std::vector<EncodedImage> encode(std::span<const Image> images,
                                    const Context& context = {}) const;
+  /// The vision encoder alone, for `pixel_values` [3, height, width] that were made elsewhere.
+  /// Throws Error{usage} when a side is no multiple of the patch size, Error{cancelled}.
+  EncodedImage encode_pixel_values(std::span<const float> pixel_values, int height, int width,
+                                   const Context& context = {}) const;
+
+  /// What its linear layers multiply in.
+  Precision precision() const;
 
   /// The checkpoint's generation defaults (generation_config.json over transformers').
   const GenerationConfig& default_generation() const;
@@ -68,7 +83,6 @@ class BLIP_API Engine {
   const Checkpoint& checkpoint() const;
 
  private:
-  friend class Captioner;
   struct Data;
   explicit Engine(std::shared_ptr<const Data> data) : data_(std::move(data)) {}
   std::shared_ptr<const Data> data_;

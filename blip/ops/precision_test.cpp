@@ -1,0 +1,225 @@
+// bf16 and int8: conversions, products and epilogues on every instruction set of this CPU.
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "blip/base/error.h"
+#include "blip/base/random.h"
+#include "blip/ops/isa.h"
+#include "blip/ops/linear.h"
+#include "blip/ops/quantize.h"
+#include "blip/ops/reference.h"
+
+namespace blip {
+namespace {
+
+std::vector<float> random_values(std::size_t size, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<float> values(size);
+  for (float& v : values) v = static_cast<float>(random.uniform()) * 2.0f - 1.0f;
+  return values;
+}
+
+Weight view(const std::vector<float>& values, std::size_t rows) {
+  const auto size = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+  return Weight({size(rows), size(values.size() / rows)}, values.data(), nullptr);
+}
+Weight view(const std::vector<float>& values) {
+  return Weight({static_cast<std::int64_t>(values.size())}, values.data(), nullptr);
+}
+
+class PrecisionOnEveryIsa : public testing::TestWithParam<Isa> {
+ protected:
+  void SetUp() override { force_isa(GetParam()); }
+  void TearDown() override { force_isa(supported_isas().back()); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Ops, PrecisionOnEveryIsa, testing::ValuesIn(supported_isas()),
+                         [](const auto& isa) { return std::string(name(isa.param)); });
+
+TEST_P(PrecisionOnEveryIsa, Bf16RoundsToNearestEvenAndBack) {
+  const float inf = std::numeric_limits<float>::infinity();
+  // 1 + 2^-8 lies half way: down to the even 1; 1 + 3 * 2^-8 up to the even 1 + 2^-6.
+  const std::vector<float> x = {0.0f,   -0.0f,   1.0f, 1.00390625f, 1.01171875f, 1.003907f, -2.5f,
+                                1e-40f, 3.4e38f, inf,  -inf,        65504.0f,    0.1f};
+  const std::vector<float> wanted = {
+      0.0f,          -0.0f,      1.0f,  1.0f,
+      1.015625f,     1.0078125f, -2.5f, std::bit_cast<float>(0x00010000u),
+      inf,           inf,        -inf,  65536.0f,
+      0.10009765625f};
+  std::vector<std::uint16_t> bits(x.size() + 1);
+  std::vector<float> back(x.size());
+  round_to_bf16(x.data(), x.size(), bits.data());
+  widen_bf16(bits.data(), x.size(), back.data());
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(std::bit_cast<std::uint32_t>(back[i]), std::bit_cast<std::uint32_t>(wanted[i]))
+        << x[i] << " became " << back[i];
+  }
+  std::vector<float> nans(19, std::bit_cast<float>(0x7F800001u));
+  std::vector<std::uint16_t> of_nans(nans.size());
+  round_to_bf16(nans.data(), nans.size(), of_nans.data());
+  widen_bf16(of_nans.data(), nans.size(), nans.data());
+  for (const float v : nans) EXPECT_TRUE(std::isnan(v));
+}
+
+TEST_P(PrecisionOnEveryIsa, QuantisedRowsStayWithinHalfAStep) {
+  const int levels = activation_levels();
+  for (const std::size_t width : {1, 7, 8, 64, 131}) {
+    auto x = random_values(3 * width, width);
+    for (std::size_t i = 0; i < width; ++i) x[width + i] = std::fabs(x[width + i]) + 5;  // all > 0
+    for (std::size_t i = 0; i < width; ++i) x[2 * width + i] = 0;
+    std::vector<std::uint8_t> q(x.size());
+    std::vector<RowScale> scales(3);
+    quantize_rows(x.data(), 3, width, nullptr, q.data(), scales.data());
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const RowScale row = scales[i / width];
+      ASSERT_LE(q[i], levels);
+      const float back = row.scale * static_cast<float>(int{q[i]} - row.zero_point);
+      ASSERT_NEAR(back, x[i], row.scale * 1.01f) << "at " << i << " of width " << width;
+    }
+  }
+}
+
+TEST_P(PrecisionOnEveryIsa, QuantisingSurvivesWhatIsNoNumber) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  std::vector<float> x(37, 1.0f);
+  x[3] = nan;
+  x[20] = -inf;
+  x[36] = inf;
+  std::vector<std::uint8_t> q(x.size());
+  RowScale scale{};
+  quantize_rows(x.data(), 1, x.size(), nullptr, q.data(), &scale);
+  EXPECT_TRUE(std::isfinite(scale.scale));
+  for (const std::uint8_t v : q) EXPECT_LE(v, activation_levels());
+  std::vector<std::int8_t> w(x.size());
+  float weight_scale = 0;
+  quantize_weights(x.data(), x.size(), nullptr, w.data(), weight_scale);
+  EXPECT_TRUE(std::isfinite(weight_scale));
+  EXPECT_GT(weight_scale, 0);
+}
+
+TEST_P(PrecisionOnEveryIsa, IntegerProductsAreExactAtTheLimits) {
+  const std::size_t rows = 13, in = 300, out = 40;
+  WeightMatrix w = to_int8(view(random_values(out * in, 1), out), {});
+  std::vector<std::int8_t> extreme(out * in, 127);
+  for (std::size_t i = 0; i < extreme.size(); i += 3) extreme[i] = -127;
+  std::fill_n(extreme.begin(), in, std::int8_t{127});
+  w.data = extreme.data();
+  const std::vector<std::uint8_t> q(rows * in, static_cast<std::uint8_t>(activation_levels()));
+  std::vector<std::int32_t> got(rows * 21), wanted(rows * 21);
+  matmul_int8(q.data(), rows, w, {0, 21}, got.data());
+  reference::matmul_int8(q.data(), extreme.data(), rows, 21, in, wanted.data());
+  EXPECT_EQ(got, wanted);
+}
+
+/// What a layer of this precision should give: the products of its own rounded weights.
+struct LinearCase {
+  std::size_t rows, in, out;
+  std::vector<float> x, w, bias, residual;
+};
+
+LinearCase make_case(std::size_t rows, std::size_t in, std::size_t out) {
+  return {rows,
+          in,
+          out,
+          random_values(rows * in, rows),
+          random_values(out * in, in),
+          random_values(out, 3),
+          random_values(rows * out, 4)};
+}
+
+std::vector<float> reference_linear(const LinearCase& c, const WeightMatrix& w) {
+  auto x = c.x;
+  for (std::size_t i = 0; i < x.size() && !w.smoothing.empty(); ++i)
+    x[i] *= w.smoothing.data()[i % c.in];
+  std::vector<float> y(c.rows * c.out);
+  reference::linear(x.data(), reference::widened(w).data(), c.rows, c.out, c.in, y.data());
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    y[i] = reference::gelu(y[i] + c.bias[i % c.out]) + c.residual[i];
+  }
+  return y;
+}
+
+double relative_error(const std::vector<float>& got, const std::vector<float>& wanted) {
+  double difference = 0, size = 0;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    difference += std::pow(double{got[i]} - double{wanted[i]}, 2);
+    size += std::pow(double{wanted[i]}, 2);
+  }
+  return std::sqrt(difference / size);
+}
+
+TEST_P(PrecisionOnEveryIsa, LinearLayersOfEachPrecision) {
+  for (const std::size_t out : {std::size_t{37}, std::size_t{256} * 4 + 3}) {
+    for (const std::size_t rows : {1, 2, 3, 4, 6, 50}) {
+      const LinearCase c = make_case(rows, 75, out);
+      const auto exact = reference_linear(c, to_matrix(view(c.w, out)));
+      auto smoothing = random_values(75, 9);
+      for (float& v : smoothing) v = std::fabs(v) + 0.5f;
+      for (const WeightMatrix& w : {to_bf16(view(c.w, out)), to_int8(view(c.w, out), {}),
+                                    to_int8(view(c.w, out), view(smoothing))}) {
+        const Linear linear(w, view(c.bias));
+        const auto wanted = reference_linear(c, w);
+        EXPECT_LT(relative_error(wanted, exact), 0.01);
+        std::vector<float> few(wanted.size()), many(wanted.size());
+        linear.forward(c.x.data(), rows, few.data(), Epilogue::Activation::gelu, c.residual.data());
+        EXPECT_LT(relative_error(few, wanted), 1e-5) << name(w.precision);
+        linear.forward_many(c.x.data(), rows, many.data(), Epilogue::Activation::gelu,
+                            c.residual.data());
+        EXPECT_LT(relative_error(many, wanted), w.precision == Precision::int8 ? 0.02 : 5e-3)
+            << name(w.precision);
+      }
+    }
+  }
+}
+
+TEST_P(PrecisionOnEveryIsa, RowsDoNotDependOnTheirNeighbours) {
+  const LinearCase c = make_case(9, 131, 77);
+  for (const WeightMatrix& w : {to_bf16(view(c.w, 77)), to_int8(view(c.w, 77), {})}) {
+    std::vector<float> together(9 * 77), alone(77);
+    matmul_few_rows(c.x.data(), w, 9, together.data());
+    for (std::size_t r = 0; r < 9; ++r) {
+      matmul_few_rows(c.x.data() + r * 131, w, 1, alone.data());
+      for (std::size_t n = 0; n < 77; ++n) ASSERT_EQ(alone[n], together[r * 77 + n]);
+    }
+  }
+}
+
+TEST(WeightMatrix, LooksUpRowsInEveryPrecision) {
+  const auto w = random_values(5 * 19, 1);
+  for (const WeightMatrix& m :
+       {to_matrix(view(w, 5)), to_bf16(view(w, 5)), to_int8(view(w, 5), {})}) {
+    std::vector<float> row(19);
+    m.copy_row(3, row.data());
+    for (std::size_t k = 0; k < 19; ++k) EXPECT_NEAR(row[k], w[3 * 19 + k], 0.005);
+  }
+}
+
+TEST(WeightMatrix, RefusesInt8ParametersThatCannotBe) {
+  const std::vector<std::int8_t> values(6, 1);
+  const StoredTensor stored{DType::i8, {2, 3}, std::as_bytes(std::span(values)), nullptr};
+  const std::vector<float> scales = {0.5f, 1}, sums = {3, 3}, smoothing = {1, 1, 2};
+  const std::vector<float> zero = {0, 1}, huge = {3, 1000}, nan = {std::nanf(""), 1}, one = {1};
+  const WeightMatrix m = int8_matrix(stored, {view(scales), view(sums), view(smoothing)});
+  EXPECT_EQ(m.out, 2u);
+  EXPECT_THROW(int8_matrix(stored, {view(zero), view(sums), {}}), Error);
+  EXPECT_THROW(int8_matrix(stored, {view(nan), view(sums), {}}), Error);
+  EXPECT_THROW(int8_matrix(stored, {view(one), view(sums), {}}), Error);
+  EXPECT_THROW(int8_matrix(stored, {view(scales), view(huge), {}}), Error);
+  EXPECT_THROW(int8_matrix(stored, {view(scales), view(nan), {}}), Error);
+  EXPECT_THROW(int8_matrix(stored, {view(scales), view(sums), view(scales)}), Error);
+}
+
+TEST(Precision, Names) {
+  for (const Precision p : {Precision::f32, Precision::bf16, Precision::int8}) {
+    EXPECT_EQ(find_precision(name(p)), p);
+  }
+  EXPECT_FALSE(find_precision("int4"));
+}
+
+}  // namespace
+}  // namespace blip

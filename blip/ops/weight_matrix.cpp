@@ -1,0 +1,132 @@
+#include "blip/ops/weight_matrix.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "blip/base/error.h"
+#include "blip/ops/isa.h"
+#include "blip/ops/quantize.h"
+
+namespace blip {
+namespace {
+
+/// A matrix of the size of `weight` without its values.
+WeightMatrix sized(const Shape& shape, Precision precision) {
+  WeightMatrix matrix;
+  matrix.precision = precision;
+  matrix.out = static_cast<std::size_t>(shape.at(0));
+  matrix.in = element_count(shape) / std::max<std::size_t>(matrix.out, 1);
+  return matrix;
+}
+
+template <class T>
+T* allocate(WeightMatrix& matrix) {
+  const std::shared_ptr<T[]> values(new T[matrix.out * matrix.in]);
+  matrix.data = values.get();
+  matrix.keep_alive = values;
+  return values.get();
+}
+
+Weight own(std::vector<float> values) {
+  const auto kept = std::make_shared<const std::vector<float>>(std::move(values));
+  return Weight({static_cast<std::int64_t>(kept->size())}, kept->data(), kept);
+}
+
+}  // namespace
+
+std::size_t WeightMatrix::bytes() const {
+  constexpr std::size_t kSizes[] = {sizeof(float), sizeof(std::uint16_t), sizeof(std::int8_t)};
+  return out * in * kSizes[static_cast<std::size_t>(precision)] + scales.size() * sizeof(float);
+}
+
+void WeightMatrix::copy_row(std::size_t i, float* y) const {
+  switch (precision) {
+    case Precision::f32:
+      std::copy_n(f32() + i * in, in, y);
+      break;
+    case Precision::bf16:
+      widen_bf16(bf16() + i * in, in, y);
+      break;
+    case Precision::int8:
+      for (std::size_t k = 0; k < in; ++k) {
+        y[k] = static_cast<float>(int8()[i * in + k]) * scales.data()[i];
+        if (!smoothing.empty()) y[k] *= smoothing.data()[k];
+      }
+      break;
+  }
+}
+
+WeightMatrix to_matrix(const Weight& weight) {
+  WeightMatrix matrix = sized(weight.shape(), Precision::f32);
+  matrix.data = weight.data();
+  matrix.keep_alive = std::make_shared<const Weight>(weight);
+  return matrix;
+}
+
+WeightMatrix to_bf16(const Weight& weight) {
+  active_isa();  // settles what is dispatched to
+  WeightMatrix matrix = sized(weight.shape(), Precision::bf16);
+  auto* values = allocate<std::uint16_t>(matrix);
+#pragma omp parallel for schedule(static)
+  for (std::size_t r = 0; r < matrix.out; ++r) {
+    round_to_bf16(weight.data() + r * matrix.in, matrix.in, values + r * matrix.in);
+  }
+  return matrix;
+}
+
+WeightMatrix to_int8(const Weight& weight, const Weight& smoothing) {
+  active_isa();
+  WeightMatrix matrix = sized(weight.shape(), Precision::int8);
+  if (!smoothing.empty() && smoothing.size() != matrix.in) {
+    throw Error(ErrorCode::internal, "smoothing of another width than the weights'");
+  }
+  auto* values = allocate<std::int8_t>(matrix);
+  std::vector<float> scales(matrix.out);
+  std::vector<std::int32_t> sums(matrix.out);
+#pragma omp parallel for schedule(static)
+  for (std::size_t r = 0; r < matrix.out; ++r) {
+    sums[r] = quantize_weights(weight.data() + r * matrix.in, matrix.in, smoothing.data(),
+                               values + r * matrix.in, scales[r]);
+  }
+  matrix.scales = own(std::move(scales));
+  matrix.smoothing = smoothing;
+  matrix.sums = std::make_shared<const std::vector<std::int32_t>>(std::move(sums));
+  return matrix;
+}
+
+WeightMatrix bf16_matrix(const StoredTensor& weight) {
+  WeightMatrix matrix = sized(weight.shape, Precision::bf16);
+  matrix.data = weight.bytes.data();
+  matrix.keep_alive = weight.keep_alive;
+  return matrix;
+}
+
+WeightMatrix int8_matrix(const StoredTensor& weight, const Int8Parameters& parameters) {
+  WeightMatrix matrix = sized(weight.shape, Precision::int8);
+  const auto all = [](const Weight& values, auto condition) {
+    return std::all_of(values.span().begin(), values.span().end(), condition);
+  };
+  const auto positive = [](float v) { return std::isfinite(v) && v > 0; };
+  const float largest_sum = 127.0f * static_cast<float>(matrix.in);
+  const auto possible = [&](float v) { return std::fabs(v) <= largest_sum; };
+  const Weight& smoothing = parameters.smoothing;
+  if (parameters.scales.size() != matrix.out || parameters.sums.size() != matrix.out ||
+      (!smoothing.empty() && smoothing.size() != matrix.in) || !all(parameters.scales, positive) ||
+      !all(smoothing, positive) || !all(parameters.sums, possible)) {
+    throw Error(ErrorCode::bad_model,
+                "an int8 matrix of shape " + to_string(weight.shape) +
+                    " needs a positive scale and a possible sum for each row, and a positive "
+                    "smoothing factor for each column or none");
+  }
+  matrix.data = weight.bytes.data();
+  matrix.keep_alive = weight.keep_alive;
+  matrix.scales = parameters.scales;
+  matrix.smoothing = smoothing;
+  const auto sums = parameters.sums.span();
+  matrix.sums = std::make_shared<const std::vector<std::int32_t>>(sums.begin(), sums.end());
+  return matrix;
+}
+
+}  // namespace blip

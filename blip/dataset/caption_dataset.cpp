@@ -1,0 +1,121 @@
+#include "blip/dataset/caption_dataset.h"
+
+#include <cstddef>
+#include <unordered_map>
+
+#include "blip/base/error.h"
+#include "blip/dataset/json_rows.h"
+
+namespace blip {
+namespace {
+
+/// The number at the end of "val2014/COCO_val2014_000000391895.jpg".
+std::int64_t number_in(const std::string& file, const std::string& where) {
+  const std::string stem = std::filesystem::path(file).stem().string();
+  const std::size_t before = stem.find_last_not_of("0123456789");
+  std::string digits = stem.substr(before == std::string::npos ? 0 : before + 1);
+  digits.erase(0, digits.find_first_not_of('0'));
+  if (digits.empty() && stem.ends_with('0')) return 0;
+  if (digits.empty() || digits.size() > 18) {
+    throw Error(ErrorCode::io,
+                where + " has no \"image_id\", and no number ends the name of its picture " +
+                    in_quotes(file));
+  }
+  return std::stoll(digits);
+}
+
+class CaptionReader {
+ public:
+  CaptionReader(std::string file, std::string_view split) : file_(std::move(file)), split_(split) {}
+
+  void take(const Row& row) {
+    if (row.list() == "images" && row.has("sentences")) return take_karpathy(row);
+    if (row.list() == "images") return take_coco_image(row);
+    if (row.list() == "annotations") return take_coco_caption(row);
+    if (row.list().empty()) return take_authors(row);
+  }
+
+  std::vector<CaptionedImage> finish() {
+    if (!split_.empty() && !has_splits_) {
+      throw Error(ErrorCode::usage,
+                  file_ + " is not divided into splits; " + in_quotes(split_) + " was asked for");
+    }
+    if (images_.empty()) {
+      if (has_splits_) throw Error(ErrorCode::usage, file_ + " has no split " + in_quotes(split_));
+      throw Error(ErrorCode::io, file_ + " holds no captions in a known form");
+    }
+    return std::move(images_);
+  }
+
+ private:
+  CaptionedImage& image(std::int64_t id) {
+    const auto [entry, added] = index_of_.try_emplace(id, images_.size());
+    if (added) images_.emplace_back().id = id;
+    return images_[entry->second];
+  }
+
+  void name(CaptionedImage& image, std::string file, const Row& row) {
+    if (!image.file.empty() && image.file != file) {
+      throw Error(ErrorCode::io, row.where() + " has the id " + std::to_string(image.id) +
+                                     " of another picture, " + in_quotes(image.file));
+    }
+    image.file = std::move(file);
+  }
+
+  void take_karpathy(const Row& row) {
+    if (row.has("split")) {
+      has_splits_ = true;
+      if (!split_.empty() && row.text("split") != split_) return;
+    }
+    std::string file = row.text("filename");
+    if (row.has("filepath")) file = row.text("filepath") + "/" + file;
+    CaptionedImage& added =
+        image(row.has("cocoid") ? row.integer("cocoid") : number_in(file, row.where()));
+    name(added, std::move(file), row);
+    for (const Row& sentence : row.rows("sentences"))
+      added.captions.push_back(sentence.text("raw"));
+  }
+
+  void take_coco_image(const Row& row) {
+    CaptionedImage& added = image(row.integer("id"));
+    if (row.has("file_name")) name(added, row.text("file_name"), row);
+  }
+
+  void take_coco_caption(const Row& row) {
+    image(row.integer("image_id")).captions.push_back(row.text("caption"));
+  }
+
+  void take_authors(const Row& row) {
+    std::string file = row.text("image");
+    const bool numbered = row.has("image_id") && !row.has_list("caption");
+    CaptionedImage& added = image(numbered ? id_of(row) : number_in(file, row.where()));
+    name(added, std::move(file), row);
+    for (std::string& caption : row.texts("caption")) added.captions.push_back(std::move(caption));
+  }
+
+  /// The authors' training file has ids such as "coco_391895".
+  std::int64_t id_of(const Row& row) {
+    try {
+      return row.integer("image_id");
+    } catch (const Error&) {
+      return number_in(row.text("image_id"), row.where());
+    }
+  }
+
+  std::string file_;
+  std::string split_;
+  bool has_splits_ = false;
+  std::vector<CaptionedImage> images_;
+  std::unordered_map<std::int64_t, std::size_t> index_of_;
+};
+
+}  // namespace
+
+std::vector<CaptionedImage> read_captions(const std::filesystem::path& file,
+                                          std::string_view split) {
+  CaptionReader reader(file.string(), split);
+  for_each_row(file, [&](const Row& row) { reader.take(row); });
+  return reader.finish();
+}
+
+}  // namespace blip

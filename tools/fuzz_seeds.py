@@ -4,6 +4,7 @@
 import json
 import pathlib
 import shutil
+import struct
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -60,13 +61,29 @@ def authors_config() -> dict[str, str]:
                               "vision_heads": 4}) for kind, tensors in kinds.items()}
 
 
-WRITTEN = {"tokenizer_json": tokenizer_json, "authors_config": authors_config}
+def index() -> dict[str, bytes]:
+    """The files of an index of six rows; the first byte says which it is."""
+    part = {"bytes": 24, "checksum": "0123456789abcdef"}
+    manifest = {"format": "blip index", "version": 1, "kind": "hnsw", "content": "images", "width": 4,
+                "model": "0", "preprocessing": {}, "opened_with": {}, "generation": 1, "row_files": 1,
+                "count": 6, "removed_count": 1, "effort": 16, "recall": 1, "removed": part, "structure": part}
+    places = [1] * 5 + [2]  # levels; a row has 64 links on the first, 32 on others
+    links = [(i + 1) % 6 if i % 64 == 0 else -1 for i in range(6 * 64)] + [-1] * 32
+    graph = struct.pack("<8s2IQ2iQ", b"BLIPHNSW", 1, 32, 6, 5, 1, len(links)) + bytes(places)
+    lists = struct.pack("<8s2I3Q", b"BLIPLIST", 1, 4, 2, 6, 6) + struct.pack("<8f2I6I", *[0.5] * 8, 4, 2, *range(6))
+    return {"manifest": b"\0" + json.dumps(manifest).encode(),
+            "graph": b"\1" + graph + struct.pack(f"<{len(links)}i", *links),
+            "lists": b"\2" + lists.ljust(128, b"\0") + struct.pack("<24f", *[0.5] * 24),
+            "rows": b"\3" + bytes(3 * 96)}
+
+
+WRITTEN = {"tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
 
 
 def main() -> int:
     target, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     for name, text in WRITTEN[target]().items() if target in WRITTEN else ():
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
     for pattern in SEEDS.get(target, ()):
         base = TESTS
         while pattern.startswith("../"):

@@ -14,6 +14,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// In the config.json of a converted authors' checkpoint, whose conventions it keeps.
+constexpr const char* kFamilyKey = "blip_family";
+
 /// null when there is no such file.
 Json read_optional_json(const fs::path& file) {
   std::error_code ignored;
@@ -45,8 +48,9 @@ Json generation_of(const Json& config) {
 }
 
 void add_transformers_files(const fs::path& folder, Checkpoint& checkpoint) {
-  checkpoint.family = CheckpointFamily::transformers;
   const Json config = read_config(folder);
+  const bool authors = config.is_object() && config.value(kFamilyKey, Json()) == "authors";
+  checkpoint.family = authors ? CheckpointFamily::authors : CheckpointFamily::transformers;
   checkpoint.config = BlipConfig::from_json(config);
   checkpoint.preprocessor = read_optional_json(folder / "preprocessor_config.json");
   checkpoint.generation = read_optional_json(folder / "generation_config.json");

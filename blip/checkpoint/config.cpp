@@ -1,7 +1,9 @@
 #include "blip/checkpoint/config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <string>
 
@@ -15,6 +17,20 @@ constexpr std::string_view kWhere = "config.json";
 [[noreturn]] void fail(std::string_view where, const std::string& what) {
   throw Error(ErrorCode::bad_model, std::string(where) + ": " + what);
 }
+
+/// Classes of config.json's "architectures": transformers', and the authors' where it has none.
+struct ModelClass {
+  std::string_view name;
+  Architecture architecture;
+};
+constexpr ModelClass kClasses[] = {
+    {"BlipForConditionalGeneration", Architecture::captioning},
+    {"BlipForQuestionAnswering", Architecture::question_answering},
+    {"BlipForImageTextRetrieval", Architecture::retrieval},
+    {"BlipModel", Architecture::dual_encoder},
+    {"blip_nlvr", Architecture::nlvr},
+    {"blip_pretrain", Architecture::pretrain},
+};
 
 /// An object of config.json, read key by key. `path` is its place, such as "text_config.".
 class Section {
@@ -92,18 +108,8 @@ Architecture read_architecture(const Json& json) {
          "\"architectures\" is missing; expected a class such as "
          "\"BlipForConditionalGeneration\"");
   }
-  struct Known {
-    std::string_view name;
-    Architecture architecture;
-  };
-  constexpr Known kKnown[] = {
-      {"BlipForConditionalGeneration", Architecture::captioning},
-      {"BlipForQuestionAnswering", Architecture::question_answering},
-      {"BlipForImageTextRetrieval", Architecture::retrieval},
-      {"BlipModel", Architecture::dual_encoder},
-  };
   const std::string found = text_or_dump(list[0]);
-  for (const Known& known : kKnown) {
+  for (const ModelClass& known : kClasses) {
     if (known.name == found) return known.architecture;
   }
   throw Error(ErrorCode::unsupported,
@@ -232,6 +238,42 @@ BlipConfig BlipConfig::from_json(const Json& json) {
   section.read("projection_dim", config.projection_dim);
   validate(config, kWhere);
   return config;
+}
+
+Json BlipConfig::to_json() const {
+  const auto* known = std::find_if(std::begin(kClasses), std::end(kClasses), [&](const auto& one) {
+    return one.architecture == architecture;
+  });
+  return {
+      {"model_type", "blip"},
+      {"architectures", {known->name}},
+      {"image_text_hidden_size", image_text_hidden_size},
+      {"projection_dim", projection_dim},
+      {"vision_config",
+       {{"model_type", "blip_vision_model"},
+        {"hidden_act", "gelu"},
+        {"hidden_size", vision.hidden_size},
+        {"intermediate_size", vision.intermediate_size},
+        {"num_hidden_layers", vision.num_hidden_layers},
+        {"num_attention_heads", vision.num_attention_heads},
+        {"image_size", vision.image_size},
+        {"patch_size", vision.patch_size},
+        {"layer_norm_eps", vision.layer_norm_eps}}},
+      {"text_config",
+       {{"model_type", "blip_text_model"},
+        {"hidden_act", "gelu"},
+        {"vocab_size", text.vocab_size},
+        {"hidden_size", text.hidden_size},
+        {"encoder_hidden_size", text.encoder_hidden_size},
+        {"intermediate_size", text.intermediate_size},
+        {"num_hidden_layers", text.num_hidden_layers},
+        {"num_attention_heads", text.num_attention_heads},
+        {"max_position_embeddings", text.max_position_embeddings},
+        {"layer_norm_eps", text.layer_norm_eps},
+        {"bos_token_id", text.bos_token_id},
+        {"pad_token_id", text.pad_token_id},
+        {"sep_token_id", text.sep_token_id}}},
+  };
 }
 
 void validate(const BlipConfig& config, std::string_view where) {

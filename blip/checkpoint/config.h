@@ -59,6 +59,9 @@ struct BlipConfig {
   /// Throws Error{unsupported} for a model_type other than blip, an unknown architecture or
   /// activation; Error{bad_model} for a missing or impossible number, naming it.
   static BlipConfig from_json(const Json& json);
+  /// The config.json that from_json() reads back. Architectures that transformers lacks have the
+  /// authors' names.
+  Json to_json() const;
 };
 
 /// Throws Error{bad_model} naming the number that is out of range, or does not divide another as it

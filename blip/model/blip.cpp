@@ -94,13 +94,21 @@ const NlvrEncoder& BlipModel::nlvr_encoder() const {
   return *nlvr_encoder_;
 }
 
+void BlipModel::require_itc_heads() const {
+  if (!has_itc_heads()) lacks("projections of pictures and texts (ITC)");
+}
+
+void BlipModel::require_itm_head() const {
+  if (!has_itm_head()) lacks("matching head (ITM)");
+}
+
 std::vector<float> BlipModel::image_projection(std::span<const float> image_embeds) const {
   if (dual_) {
     std::vector<float> pooled(static_cast<std::size_t>(config_.vision.hidden_size));
     vision_.pool(image_embeds, pooled);
     return apply(dual_->visual_projection, pooled.data());
   }
-  if (!vision_proj_) lacks("projection of pictures (ITC)");
+  require_itc_heads();
   return apply(*vision_proj_, image_embeds.data());
 }
 
@@ -117,7 +125,7 @@ std::vector<float> BlipModel::text_pooler(std::span<const float> hidden) const {
 
 std::vector<float> BlipModel::text_projection(std::span<const float> hidden) const {
   if (dual_) return apply(dual_->text_projection, text_pooler(hidden).data());
-  if (!text_proj_) lacks("projection of texts (ITC)");
+  require_itc_heads();
   return apply(*text_proj_, hidden.data());
 }
 
@@ -126,10 +134,17 @@ std::vector<float> BlipModel::text_feat(std::span<const float> hidden) const {
 }
 
 std::array<float, 2> BlipModel::itm_logits(std::span<const float> hidden) const {
-  if (!itm_head_) lacks("matching head (ITM)");
+  require_itm_head();
   std::array<float, 2> logits;
   itm_head_->forward(hidden.data(), 1, logits.data());
   return logits;
+}
+
+std::vector<float> BlipModel::itm_match_weights() const {
+  require_itm_head();
+  std::vector<float> weights(itm_head_->in_features());
+  itm_head_->weight().copy_row(1, weights.data());
+  return weights;
 }
 
 std::array<float, 2> BlipModel::nlvr_logits(std::span<const float> hidden) const {

@@ -30,6 +30,13 @@ class BlipModel {
   /// Statements about two pictures.
   const NlvrEncoder& nlvr_encoder() const;
 
+  /// Whether there are heads for image_feat() and text_feat(), and for itm_logits().
+  bool has_itc_heads() const { return vision_proj_.has_value() || dual_.has_value(); }
+  bool has_itm_head() const { return itm_head_.has_value(); }
+  /// Throws Error{unsupported} for what has_itc_heads() and has_itm_head() deny.
+  void require_itc_heads() const;
+  void require_itm_head() const;
+
   /// The projected class token of `image_embeds`, and the same scaled to length 1: image_feat
   /// (ITC).
   std::vector<float> image_projection(std::span<const float> image_embeds) const;
@@ -41,6 +48,8 @@ class BlipModel {
   std::vector<float> text_pooler(std::span<const float> hidden) const;
   /// The two logits of "no match" and "match" from the first token of `hidden` (ITM).
   std::array<float, 2> itm_logits(std::span<const float> hidden) const;
+  /// [D]: the logit of "match" is its dot product with the first token of `hidden`, and a constant.
+  std::vector<float> itm_match_weights() const;
   /// The two logits of "false" and "true" from the first token of `hidden` (NLVR2).
   std::array<float, 2> nlvr_logits(std::span<const float> hidden) const;
 

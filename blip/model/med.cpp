@@ -6,6 +6,12 @@
 #include "blip/base/error.h"
 
 namespace blip {
+namespace {
+
+/// States of fewer tokens are a text's, such as a question's; more are a picture's.
+constexpr std::size_t kFewTokens = 64;
+
+}  // namespace
 
 Med::Med(const TextConfig& config, const Parameters& parameters, const std::string& prefix,
          int cross_width)
@@ -110,7 +116,11 @@ CrossKeysValues Med::project(std::span<const float> states, std::size_t tokens,
   CrossKeysValues out;
   out.tokens = tokens;
   const auto run = [&](const Linear& linear, std::vector<Tensor>& to) {
-    linear.forward_many(states.data(), tokens, token_major.data());
+    if (tokens < kFewTokens) {
+      linear.forward(states.data(), tokens, token_major.data());
+    } else {
+      linear.forward_many(states.data(), tokens, token_major.data());
+    }
     to.push_back(to_head_major(attention_, token_major.span(), tokens));
   };
   for (const Layer& layer : layers_) {
@@ -161,12 +171,12 @@ Tensor to_head_major(const AttentionShape& shape, std::span<const float> token_m
   return out;
 }
 
-Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<std::size_t> lengths) {
+Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<SequenceLength> lengths) {
   return [shape, lengths = std::move(lengths)](std::size_t, const float* query, const float* key,
                                                const float* value, float* context) {
     const std::size_t d = shape.width();
     std::size_t rows = 0;
-    for (const std::size_t length : lengths) rows += length;
+    for (const SequenceLength& length : lengths) rows += length.tokens;
     std::vector<const float*> keys(rows), values(rows);
     for (std::size_t i = 0; i < rows; ++i) {
       keys[i] = key + i * d;
@@ -174,12 +184,13 @@ Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<std::s
     }
     std::vector<AttentionQuery> queries;
     std::size_t first = 0;
-    for (const std::size_t length : lengths) {
-      for (std::size_t i = first; i < first + length; ++i) {
+    for (const SequenceLength& length : lengths) {
+      const std::size_t seen = length.tokens - length.padding;
+      for (std::size_t i = first; i < first + length.tokens; ++i) {
         queries.push_back(
-            {query + i * d, {&keys[first], length}, {&values[first], length}, context + i * d});
+            {query + i * d, {&keys[first], seen}, {&values[first], seen}, context + i * d});
       }
-      first += length;
+      first += length.tokens;
     }
     attention_cached(shape, queries);
   };

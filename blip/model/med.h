@@ -47,6 +47,21 @@ class Med {
   using SelfAttention = std::function<void(std::size_t layer, const float* query, const float* key,
                                            const float* value, float* context)>;
 
+  /// The parameters of a layer; those of cross-attention are empty in a text encoder without it.
+  struct Layer {
+    Linear query, key, value;  // attention.self.* [D, D]
+    Linear attention_dense;    // attention.output.dense [D, D]
+    LayerNorm attention_norm;  // attention.output.LayerNorm [D]
+    Linear cross_query;        // crossattention.self.query [D, D]
+    Linear cross_key;          // crossattention.self.key [D, cross_width]
+    Linear cross_value;        // crossattention.self.value [D, cross_width]
+    Linear cross_dense;        // crossattention.output.dense [D, D]
+    LayerNorm cross_norm;      // crossattention.output.LayerNorm [D]
+    Linear intermediate;       // intermediate.dense [I, D]
+    Linear output;             // output.dense [D, I]
+    LayerNorm output_norm;     // output.LayerNorm [D]
+  };
+
   /// Reads "<prefix>embeddings.*" and "<prefix>encoder.layer.*". `cross_width` is the width of what
   /// cross-attention attends to; 0: no cross-attention is read.
   Med(const TextConfig& config, const Parameters& parameters, const std::string& prefix,
@@ -55,7 +70,7 @@ class Med {
   const TextConfig& config() const { return config_; }
   const AttentionShape& attention() const { return attention_; }
   std::size_t num_layers() const { return layers_.size(); }
-  /// [V, D]: also the output projection when the checkpoint ties them.
+  const Layer& layer(std::size_t i) const { return layers_[i]; }
 
   /// LayerNorm(word_embeddings[ids] + position_embeddings[positions]) -> scratch.x() [M, D], with
   /// room made for M tokens. Throws Error{usage} for an id or position out of range.
@@ -77,20 +92,6 @@ class Med {
                           const Context& context) const;
 
  private:
-  struct Layer {
-    Linear query, key, value;  // attention.self.* [D, D]
-    Linear attention_dense;    // attention.output.dense [D, D]
-    LayerNorm attention_norm;  // attention.output.LayerNorm [D]
-    Linear cross_query;        // crossattention.self.query [D, D]
-    Linear cross_key;          // crossattention.self.key [D, cross_width]
-    Linear cross_value;        // crossattention.self.value [D, cross_width]
-    Linear cross_dense;        // crossattention.output.dense [D, D]
-    LayerNorm cross_norm;      // crossattention.output.LayerNorm [D]
-    Linear intermediate;       // intermediate.dense [I, D]
-    Linear output;             // output.dense [D, I]
-    LayerNorm output_norm;     // output.LayerNorm [D]
-  };
-
   TextConfig config_;
   AttentionShape attention_;
   WeightMatrix word_embeddings_;  // embeddings.word_embeddings [V, D]
@@ -123,7 +124,14 @@ class Med::Scratch {
 Tensor to_head_major(const AttentionShape& shape, std::span<const float> token_major,
                      std::size_t tokens);
 
-/// Bidirectional self-attention over sequences that lie one after the other; `lengths` sum to M.
-Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<std::size_t> lengths);
+/// A sequence of a batch. Padding is computed but seen by no token: only to give what a reference's
+/// padded batches give.
+struct SequenceLength {
+  std::size_t tokens;
+  std::size_t padding = 0;  ///< how many of them, at the end
+};
+
+/// Bidirectional self-attention over sequences that lie one after the other; their tokens sum to M.
+Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<SequenceLength> lengths);
 
 }  // namespace blip

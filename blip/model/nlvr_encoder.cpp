@@ -1,8 +1,8 @@
 #include "blip/model/nlvr_encoder.h"
 
 #include <algorithm>
-#include <numeric>
 #include <string>
+#include <utility>
 
 namespace blip {
 namespace {
@@ -79,18 +79,23 @@ void NlvrEncoder::cross_attention_sublayer(std::size_t i, std::size_t rows,
   layer.norm.forward(merged, rows, s.x());
 }
 
-Tensor NlvrEncoder::forward(std::span<const int> tokens,
+Tensor NlvrEncoder::forward(std::span<const std::vector<int>> statements,
                             std::span<const CrossKeysValues* const, 2> images,
                             const Context& context, const Probe& probe) const {
   const ThreadScope threads(context);
-  const std::size_t rows = tokens.size();
+  std::vector<int> ids, positions;
+  std::vector<SequenceLength> lengths;
+  for (const std::vector<int>& statement : statements) {
+    ids.insert(ids.end(), statement.begin(), statement.end());
+    for (std::size_t t = 0; t < statement.size(); ++t) positions.push_back(static_cast<int>(t));
+    lengths.push_back({statement.size()});
+  }
+  const std::size_t rows = ids.size();
   const Shape shape = {static_cast<std::int64_t>(rows), config().hidden_size};
-  std::vector<int> positions(rows);
-  std::iota(positions.begin(), positions.end(), 0);
   Med::Scratch scratch;
-  med_.embed(tokens, positions, scratch);
+  med_.embed(ids, positions, scratch);
   const std::span<const float> x(scratch.x(), element_count(shape));
-  const Med::SelfAttention self_attention = attend_within(med_.attention(), {rows});
+  const Med::SelfAttention self_attention = attend_within(med_.attention(), std::move(lengths));
   if (probe) probe("text.hidden_states.0", x, shape);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     context.check_stop();

@@ -23,9 +23,12 @@ class NlvrEncoder {
   CrossKeysValues attend_to(int branch, std::span<const float> states, std::size_t tokens,
                             const Context& context) const;
 
-  /// Last hidden states [tokens, D] of one statement about the pair `images`.
-  Tensor forward(std::span<const int> tokens, std::span<const CrossKeysValues* const, 2> images,
-                 const Context& context, const Probe& probe = {}) const;
+  /// Last hidden states [M, D] of all statements about the pair `images`, one after the other, M
+  /// tokens in all. Throws Error{usage} for a statement longer than max_position_embeddings,
+  /// Error{cancelled}.
+  Tensor forward(std::span<const std::vector<int>> statements,
+                 std::span<const CrossKeysValues* const, 2> images, const Context& context,
+                 const Probe& probe = {}) const;
 
  private:
   struct Branch {

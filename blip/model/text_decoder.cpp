@@ -77,6 +77,7 @@ std::size_t TextDecoder::hidden_states(DecoderState& state, std::span<const Deco
   };
   std::vector<CrossGroup> groups;
   for (const DecoderRow& row : rows) {
+    if (row.tokens.empty()) continue;
     if (groups.empty() || groups.back().image != row.image) groups.push_back({row.image, 0});
     groups.back().rows += row.tokens.size();
   }

@@ -23,7 +23,8 @@ class DecoderState {
 /// A sequence to extend by one or more tokens.
 struct DecoderRow {
   int parent = -1;              ///< sequence of the step before that it goes on from; -1: none
-  std::span<const int> tokens;  ///< at least one
+  std::span<const int> tokens;  ///< at least one; none, in step_all_logits(), keeps the sequence
+                                ///< for a later step
   const CrossKeysValues* image = nullptr;  ///< what it looks at
 };
 
@@ -35,6 +36,7 @@ class TextDecoder {
   TextDecoder(const TextConfig& config, const Parameters& parameters, int cross_width);
 
   const TextConfig& config() const { return med_.config(); }
+  const Med& med() const { return med_; }
 
   /// Keys and values of `states` [tokens, cross_width], such as image_embeds, for every layer.
   CrossKeysValues attend_to(std::span<const float> states, std::size_t tokens,

@@ -12,14 +12,14 @@ TextEncoder::TextEncoder(const TextConfig& config, const Parameters& parameters,
 Tensor TextEncoder::forward(std::span<const EncoderText> texts, const Context& context,
                             const Probe& probe) const {
   std::vector<int> ids, positions;
-  std::vector<std::size_t> lengths;
+  std::vector<SequenceLength> lengths;
   std::vector<CrossGroup> groups;
   for (const EncoderText& text : texts) {
     for (std::size_t t = 0; t < text.tokens.size(); ++t) {
       ids.push_back(text.tokens[t]);
       positions.push_back(static_cast<int>(t));
     }
-    lengths.push_back(text.tokens.size());
+    lengths.push_back({text.tokens.size(), text.padding});
     if (text.image == nullptr) continue;
     if (groups.empty() || groups.back().image != text.image) groups.push_back({text.image, 0});
     groups.back().rows += text.tokens.size();

@@ -12,6 +12,7 @@ namespace blip {
 struct EncoderText {
   std::span<const int> tokens;
   const CrossKeysValues* image = nullptr;  ///< what it looks at; of a batch all look or none
+  std::size_t padding = 0;                 ///< how many of the last tokens no token sees
 };
 
 /// MED with bidirectional self-attention: the text encoder (ITC) and, when the texts look at
@@ -23,6 +24,7 @@ class TextEncoder {
               int cross_width);
 
   const TextConfig& config() const { return med_.config(); }
+  const Med& med() const { return med_; }
 
   /// Keys and values of `states` [tokens, cross_width] for every layer.
   CrossKeysValues attend_to(std::span<const float> states, std::size_t tokens,

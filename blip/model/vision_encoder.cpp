@@ -118,14 +118,25 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     context.check_stop();
     const Layer& layer = layers_[i];
+    // Told under the layers' own names what they multiply, for choosing int8 scales.
+    const auto tell = [&](const char* linear, const FloatBuffer& input) {
+      if (!probe) return;
+      probe("vision_model.encoder.layers." + std::to_string(i) + "." + linear + ".input",
+            input.span(),
+            {static_cast<std::int64_t>(n), static_cast<std::int64_t>(input.size() / n)});
+    };
     layer.layer_norm1.forward(x.data(), n, normal.data());
+    tell("self_attn.qkv", normal);
     layer.qkv.forward_many(normal.data(), n, qkv.data());
     attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
+    tell("self_attn.projection", normal);
     layer.projection.forward_many(normal.data(), n, next.data(), Epilogue::Activation::none,
                                   x.data());
 
     layer.layer_norm2.forward(next.data(), n, normal.data());
+    tell("mlp.fc1", normal);
     layer.fc1.forward_many(normal.data(), n, hidden.data(), Epilogue::Activation::gelu);
+    tell("mlp.fc2", hidden);
     layer.fc2.forward_many(hidden.data(), n, x.data(), Epilogue::Activation::none, next.data());
     if (probe) probe("vision.hidden_states." + std::to_string(i + 1), x.span(), shape);
   }

@@ -21,6 +21,9 @@ struct PackedHead {
   float* values;
 };
 
+/// Queries with shared keys whose scores are held at once.
+inline constexpr std::size_t kSharedRows = 32;
+
 /// Queries that are computed together: 6 rows of 2 vectors fill 16 registers.
 inline constexpr std::size_t kQueryTile = 6;
 
@@ -33,6 +36,7 @@ inline constexpr std::size_t kQueryTile = 6;
 // Highway must come after foreach_target.
 #include <hwy/highway.h>
 
+#include "blip/ops/dot-inl.h"
 #include "blip/ops/exp-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -89,17 +93,68 @@ void cached_head_kernel(const AttentionShape& shape, const AttentionQuery& q, st
       [&](std::size_t t) { return q.values[t] + offset; }, scores, q.out + offset);
 }
 
+/// out[r, :] = sum over t of weights[r, t] * values[t, :] for kRows rows and two vectors of
+/// columns. Every sum runs over t in order, whatever the tile.
+template <std::size_t kRows>
+void weigh_tile(const float* weights, std::size_t weights_stride, const float* values,
+                std::size_t tokens, const AttentionShape& shape, float* out) {
+  const hn::ScalableTag<float> d;
+  using V = hn::Vec<decltype(d)>;
+  const std::size_t lanes = hn::Lanes(d), size = shape.head_size;
+  std::size_t i = 0;
+  for (; i + 2 * lanes <= size; i += 2 * lanes) {
+    V sums[kRows][2];
+    for (auto& row : sums) row[0] = row[1] = hn::Zero(d);
+    for (std::size_t t = 0; t < tokens; ++t) {
+      const V first = hn::LoadU(d, values + t * size + i);
+      const V second = hn::LoadU(d, values + t * size + i + lanes);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const V weight = hn::Set(d, weights[r * weights_stride + t]);
+        sums[r][0] = hn::MulAdd(weight, first, sums[r][0]);
+        sums[r][1] = hn::MulAdd(weight, second, sums[r][1]);
+      }
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      hn::StoreU(sums[r][0], d, out + r * shape.width() + i);
+      hn::StoreU(sums[r][1], d, out + r * shape.width() + i + lanes);
+    }
+  }
+  for (; i < size; ++i) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      float sum = 0;
+      for (std::size_t t = 0; t < tokens; ++t) {
+        sum += weights[r * weights_stride + t] * values[t * size + i];
+      }
+      out[r * shape.width() + i] = sum;
+    }
+  }
+}
+
+/// One head for at most kSharedRows rows that share its keys and values; `scores` holds rows *
+/// tokens values.
+void shared_rows(const AttentionShape& shape, const float* queries, std::size_t rows,
+                 const SharedKeysValues& head, float* scores, float* out) {
+  const std::size_t tokens = head.tokens, width = shape.width();
+  dot_rows(queries, head.keys, {rows, shape.head_size, 0, tokens, width, tokens}, scores);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
+  for (std::size_t r = 0; r < rows; ++r) softmax_row(scores + r * tokens, tokens, scale);
+  std::size_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    weigh_tile<4>(scores + r * tokens, tokens, head.values, tokens, shape, out + r * width);
+  }
+  for (; r < rows; ++r) {
+    weigh_tile<1>(scores + r * tokens, tokens, head.values, tokens, shape, out + r * width);
+  }
+}
+
 void shared_head_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
                         const SharedKeysValues& shared, std::size_t head, float* scores,
                         float* out) {
-  const float* keys = shared.keys + head * shared.tokens * shape.head_size;
-  const float* values = shared.values + head * shared.tokens * shape.head_size;
-  for (std::size_t r = 0; r < rows; ++r) {
-    const std::size_t offset = (r * shape.heads + head) * shape.head_size;
-    attend(
-        queries + offset, shape.head_size, shared.tokens,
-        [&](std::size_t t) { return keys + t * shape.head_size; },
-        [&](std::size_t t) { return values + t * shape.head_size; }, scores, out + offset);
+  const std::size_t offset = head * shape.head_size, size = shared.tokens * shape.head_size;
+  const SharedKeysValues own{shared.keys + head * size, shared.values + head * size, shared.tokens};
+  for (std::size_t first = 0; first < rows; first += kSharedRows) {
+    const std::size_t at = first * shape.width() + offset;
+    shared_rows(shape, queries + at, std::min(kSharedRows, rows - first), own, scores, out + at);
   }
 }
 
@@ -324,7 +379,7 @@ void attention_cached(const AttentionShape& shape, std::span<const AttentionQuer
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
                       const SharedKeysValues& shared, float* out) {
   const bool naive = active_isa() == Isa::reference;
-  ThreadScores scores(shared.tokens);
+  ThreadScores scores(std::min(rows, kSharedRows) * shared.tokens);
 #pragma omp parallel for schedule( \
     static) if (worth_threads(2 * rows * shared.tokens * shape.width()))
   for (std::size_t head = 0; head < shape.heads; ++head) {

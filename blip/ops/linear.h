@@ -22,8 +22,8 @@ class Linear {
   const WeightMatrix& weight() const { return weight_; }
 
   /// x [rows, in] -> y [rows, out]. `residual` [rows, out] is added last; it may not overlap `y`.
-  /// Made for texts: reads each weight once for few rows and never rounds x; a row's result is the
-  /// same bits whatever rows stand beside it.
+  /// Made for texts: reads each weight once for few rows, and x keeps at least 12 bits; a row's
+  /// result is the same bits whatever rows stand beside it.
   void forward(const float* x, std::size_t rows, float* y,
                Epilogue::Activation activation = Epilogue::Activation::none,
                const float* residual = nullptr) const;

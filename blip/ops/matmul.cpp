@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
 #include <vector>
@@ -11,128 +14,57 @@
 #include "blip/ops/reference.h"
 #include "blip/ops/threads.h"
 
-#ifndef BLIP_OPS_MATMUL_ONCE
-#define BLIP_OPS_MATMUL_ONCE
-namespace blip {
-
-/// Columns [begin, end) of a product of `rows` rows.
-struct Product {
-  std::size_t rows;
-  std::size_t in;
-  std::size_t out;
-  std::size_t begin;
-  std::size_t end;
-};
-
-}  // namespace blip
-#endif
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/matmul.cpp"
 #include <hwy/foreach_target.h>
 // Highway must come after foreach_target.
 #include <hwy/highway.h>
 
+#include "blip/ops/dot-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace blip::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Floats = hn::ScalableTag<float>;
-using FloatVector = hn::Vec<Floats>;
-
-/// A vector of weights, widened.
-HWY_INLINE FloatVector load(Floats d, const float* w) {
-  return hn::LoadU(d, w);
-}
-HWY_INLINE FloatVector load(Floats d, const std::uint16_t* w) {
-  const hn::RebindToUnsigned<Floats> bits;
-  const hn::Rebind<std::uint16_t, Floats> halves;
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(bits, hn::LoadU(halves, w))));
-}
-HWY_INLINE FloatVector load(Floats d, const std::int8_t* w) {
-  const hn::RebindToSigned<Floats> ints;
-  const hn::Rebind<std::int8_t, Floats> bytes;
-  return hn::ConvertTo(d, hn::PromoteTo(ints, hn::LoadU(bytes, w)));
-}
-HWY_INLINE float widen(float w) {
-  return w;
-}
-HWY_INLINE float widen(std::uint16_t w) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(w) << 16);
-}
-HWY_INLINE float widen(std::int8_t w) {
-  return static_cast<float>(w);
-}
-
-/// kRows x kColumns dot products of length `in` at once: enough independent sums to hide the
-/// latency of the multiply-add, and each vector loaded serves several of them. Every sum runs over
-/// k in the same order whatever the tile, so that a row's result does not depend on its neighbours.
-template <std::size_t kRows, std::size_t kColumns, class W>
-void dot_tile(const float* x, const W* w, std::size_t in, std::size_t y_stride, float* y) {
-  const Floats d;
-  const std::size_t lanes = hn::Lanes(d);
-  FloatVector sums[kRows][kColumns];
-  for (auto& row : sums) {
-    for (FloatVector& sum : row) sum = hn::Zero(d);
-  }
-  std::size_t k = 0;
-  for (; k + lanes <= in; k += lanes) {
-    FloatVector weights[kColumns];
-    for (std::size_t c = 0; c < kColumns; ++c) weights[c] = load(d, w + c * in + k);
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const FloatVector v = hn::LoadU(d, x + r * in + k);
-      for (std::size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::MulAdd(v, weights[c], sums[r][c]);
-    }
-  }
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t c = 0; c < kColumns; ++c) {
-      float sum = hn::GetLane(hn::SumOfLanes(d, sums[r][c]));
-      for (std::size_t i = k; i < in; ++i) sum += x[r * in + i] * widen(w[c * in + i]);
-      y[r * y_stride + c] = sum;
-    }
-  }
-}
-
-/// Columns [begin, end) for kRows rows.
-template <std::size_t kRows, std::size_t kColumns, class W>
-void dot_columns(const float* x, const W* w, const Product& p, float* y) {
-  std::size_t n = p.begin;
-  for (; n + kColumns <= p.end; n += kColumns) {
-    dot_tile<kRows, kColumns>(x, w + n * p.in, p.in, p.out, y + n);
-  }
-  for (; n < p.end; ++n) dot_tile<kRows, 1>(x, w + n * p.in, p.in, p.out, y + n);
-}
-
-template <class W>
-void few_rows(const float* x, const W* w, const Product& p, float* y) {
-  std::size_t r = 0;
-  for (; r + 4 <= p.rows; r += 4) dot_columns<4, 2>(x + r * p.in, w, p, y + r * p.out);
-  const float* rest = x + r * p.in;
-  float* target = y + r * p.out;
-  switch (p.rows - r) {
-    case 3:
-      return dot_columns<3, 3>(rest, w, p, target);
-    case 2:
-      return dot_columns<2, 4>(rest, w, p, target);
-    case 1:
-      return dot_columns<1, 8>(rest, w, p, target);
-    default:
-      return;
-  }
-}
-
 void few_rows_kernel(const float* x, const WeightMatrix& w, const Product& p, float* y) {
-  switch (w.precision) {
-    case Precision::f32:
-      return few_rows(x, w.f32(), p, y);
-    case Precision::bf16:
-      return few_rows(x, w.bf16(), p, y);
-    case Precision::int8:
-      few_rows(x, w.int8(), p, y);
-      for (std::size_t r = 0; r < p.rows; ++r) {
-        for (std::size_t n = p.begin; n < p.end; ++n) y[r * p.out + n] *= w.scales.data()[n];
-      }
-      return;
+  if (w.precision == Precision::f32) return dot_rows(x, w.f32(), p, y);
+  dot_rows(x, w.bf16(), p, y);
+}
+
+void few_rows_int8_kernel(const std::int16_t* q, const float* row_scales, const WeightMatrix& w,
+                          const Product& p, float* y) {
+  dot_rows(q, w.int8(), p, y);
+  for (std::size_t r = 0; r < p.rows; ++r) {
+    for (std::size_t n = p.begin; n < p.end; ++n) {
+      y[r * p.y_stride + n] *= row_scales[r] * w.scales.data()[n];
+    }
+  }
+}
+
+/// q = x / scale rounded, where scale makes the largest magnitude of the row `top`.
+void quantize_16_kernel(const float* x, std::size_t width, float top, std::int16_t* q,
+                        float& scale) {
+  const Floats d;
+  const hn::Rebind<std::int16_t, Floats> shorts;
+  const std::size_t lanes = hn::Lanes(d);
+  auto largest = hn::Zero(d);
+  float most = 0;
+  std::size_t i = 0;
+  for (; i + lanes <= width; i += lanes) largest = hn::Max(hn::Abs(hn::LoadU(d, x + i)), largest);
+  for (; i < width; ++i) most = std::max(most, std::fabs(x[i]));
+  most = std::max(most, hn::GetLane(hn::MaxOfLanes(d, largest)));
+  scale = most > 0 && std::isfinite(most) ? most / top : 1.0f;
+  const auto inverse = hn::Set(d, 1.0f / scale), limit = hn::Set(d, top);
+  for (i = 0; i + lanes <= width; i += lanes) {
+    auto v = hn::Mul(hn::LoadU(d, x + i), inverse);
+    v = hn::IfThenElse(hn::IsNaN(v), hn::Zero(d), v);
+    v = hn::Min(hn::Max(v, hn::Neg(limit)), limit);
+    hn::StoreU(hn::DemoteTo(shorts, hn::NearestInt(v)), shorts, q + i);
+  }
+  for (; i < width; ++i) {
+    const float v = x[i] / scale;
+    q[i] =
+        static_cast<std::int16_t>(std::nearbyint(std::isnan(v) ? 0.0f : std::clamp(v, -top, top)));
   }
 }
 
@@ -143,6 +75,8 @@ HWY_AFTER_NAMESPACE();
 namespace blip {
 
 HWY_EXPORT(few_rows_kernel);
+HWY_EXPORT(few_rows_int8_kernel);
+HWY_EXPORT(quantize_16_kernel);
 
 namespace {
 
@@ -154,6 +88,38 @@ void check(dnnl_status_t status) {
   if (status == dnnl_success) return;
   throw Error(ErrorCode::internal, "oneDNN refused a matrix product (status " +
                                        std::to_string(static_cast<int>(status)) + ")");
+}
+
+/// Rows as 16-bit integers for the exact product with int8 weights. Of as many bits as cannot
+/// overflow its 32-bit sums: 12 for 4096 values, 14 for 1024; far finer than the weights.
+struct ShortRows {
+  std::vector<std::int16_t> q;
+  std::vector<float> scales;
+
+  void quantize(const float* x, std::size_t rows, std::size_t width) {
+    const std::size_t top = std::min<std::size_t>(
+        std::numeric_limits<std::int32_t>::max() / (127 * std::max<std::size_t>(width, 1)), 32767);
+    q.resize(rows * width);
+    scales.resize(rows);
+    for (std::size_t r = 0; r < rows; ++r) {
+      HWY_DYNAMIC_DISPATCH(quantize_16_kernel)
+      (x + r * width, width, static_cast<float>(top), q.data() + r * width, scales[r]);
+    }
+  }
+};
+
+/// Calls work(begin, end) for chunks of the columns of `w`, in parallel when the work is worth it:
+/// weights that stay in the second-level cache while every row passes over them.
+template <class Work>
+void for_column_chunks(const WeightMatrix& w, std::size_t rows, const Work& work) {
+  constexpr std::size_t kChunkWeights = 32768;
+  const std::size_t chunk =
+      std::clamp<std::size_t>(kChunkWeights / std::max<std::size_t>(w.in, 1), 8, 96) / 8 * 8;
+  const std::size_t chunks = (w.out + chunk - 1) / chunk;
+#pragma omp parallel for schedule(static) if (worth_threads(rows * w.out * w.in))
+  for (std::size_t i = 0; i < chunks; ++i) {
+    work(Product{rows, w.in, i * chunk, std::min((i + 1) * chunk, w.out), w.in, w.out});
+  }
 }
 
 }  // namespace
@@ -188,17 +154,17 @@ void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, fl
   if (active_isa() == Isa::reference) {
     return reference::linear(x, reference::widened(w).data(), rows, w.out, w.in, y);
   }
-  // A chunk of weights that stays in the second-level cache while every row passes over it.
-  constexpr std::size_t kChunkFloats = 32768;
-  const std::size_t chunk =
-      std::clamp<std::size_t>(kChunkFloats / std::max<std::size_t>(w.in, 1), 8, 64) / 8 * 8;
-  const std::size_t chunks = (w.out + chunk - 1) / chunk;
-#pragma omp parallel for schedule(static) if (worth_threads(rows * w.out * w.in))
-  for (std::size_t i = 0; i < chunks; ++i) {
-    const std::size_t begin = i * chunk;
-    HWY_DYNAMIC_DISPATCH(few_rows_kernel)
-    (x, w, {rows, w.in, w.out, begin, std::min(begin + chunk, w.out)}, y);
+  if (w.precision != Precision::int8) {
+    return for_column_chunks(w, rows, [&](const Product& p) {
+      HWY_DYNAMIC_DISPATCH(few_rows_kernel)(x, w, p, y);
+    });
   }
+  thread_local ShortRows kept;
+  ShortRows& shorts = kept;  // the caller's, in every thread
+  shorts.quantize(x, rows, w.in);
+  for_column_chunks(w, rows, [&](const Product& p) {
+    HWY_DYNAMIC_DISPATCH(few_rows_int8_kernel)(shorts.q.data(), shorts.scales.data(), w, p, y);
+  });
 }
 
 void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,

@@ -26,9 +26,10 @@ struct MutableMatrix {
 void matmul(const ConstMatrix& a, const ConstMatrix& b, bool b_transposed, const MutableMatrix& c);
 
 /// y[r, n] = x[r, :] . w[n, :] for few rows: reads each weight once, so that it runs at the speed
-/// of memory, and widens it to f32 on the way; x is not rounded. The sum's order depends on the
-/// length of the rows alone: a row's result is the same bits whatever rows stand beside it and
-/// however many threads run. Parallel over columns.
+/// of memory. bf16 weights are widened to f32 on the way; for int8 weights each row of x becomes
+/// integers of 12 to 16 bits, whose products are exact. The sum's order depends on the length of
+/// the rows alone: a row's result is the same bits whatever rows stand beside it and however many
+/// threads run. Parallel over columns.
 void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, float* y);
 
 /// Columns [begin, end) of a product.

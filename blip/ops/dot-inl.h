@@ -1,0 +1,222 @@
+// Products of a few rows with many columns as dot products, for the kernel files: compiled once per
+// instruction set (Highway's -inl convention), hence the toggled guard.
+#ifndef BLIP_OPS_DOT_PRODUCT
+#define BLIP_OPS_DOT_PRODUCT
+#include <cstddef>
+
+namespace blip {
+
+/// Columns [begin, end) of a product of `rows` rows of length `in`; each column is as long and lies
+/// after the one before.
+struct Product {
+  std::size_t rows;
+  std::size_t in;
+  std::size_t begin;
+  std::size_t end;
+  std::size_t x_stride;
+  std::size_t y_stride;
+};
+
+}  // namespace blip
+#endif
+
+#if defined(BLIP_OPS_DOT_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef BLIP_OPS_DOT_INL_H
+#undef BLIP_OPS_DOT_INL_H
+#else
+#define BLIP_OPS_DOT_INL_H
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+HWY_BEFORE_NAMESPACE();
+namespace blip::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Floats = hn::ScalableTag<float>;
+using FloatVector = hn::Vec<Floats>;
+
+/// A vector of weights, widened.
+HWY_INLINE FloatVector load(Floats d, const float* w) {
+  return hn::LoadU(d, w);
+}
+HWY_INLINE FloatVector load(Floats d, const std::uint16_t* w) {
+  const hn::RebindToUnsigned<Floats> bits;
+  const hn::Rebind<std::uint16_t, Floats> halves;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(bits, hn::LoadU(halves, w))));
+}
+HWY_INLINE float widen(float w) {
+  return w;
+}
+HWY_INLINE float widen(std::uint16_t w) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(w) << 16);
+}
+
+/// Asks for the weights that come 8 KB after those of step `k` of a tile, `bytes` of them: columns
+/// are too short for the CPU to see far enough ahead by itself.
+template <class W>
+HWY_INLINE void prefetch_ahead(const W* tile, std::size_t k, std::size_t columns,
+                               std::size_t bytes) {
+  constexpr std::size_t kAhead = 8192, kLine = 64;
+  const char* from = reinterpret_cast<const char*>(tile + k * columns) + kAhead;
+  for (std::size_t line = 0; line < bytes; line += kLine) hwy::Prefetch(from + line);
+}
+
+/// The sums of the lanes of four vectors at once, in an order that does not depend on their places.
+template <class V, class T>
+HWY_INLINE void sums_of_lanes(const V (&v)[4], T* sums) {
+  const hn::DFromV<V> d;
+#if HWY_TARGET == HWY_SCALAR
+  for (std::size_t i = 0; i < 4; ++i) sums[i] = hn::GetLane(v[i]);
+#else
+  const hn::Repartition<std::uint64_t, decltype(d)> pairs;
+  const auto half = [&](const V& a, const V& b) {
+    return hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b));
+  };
+  const auto low = hn::BitCast(pairs, half(v[0], v[1])),
+             high = hn::BitCast(pairs, half(v[2], v[3]));
+  const V blocks = hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, low, high)),
+                           hn::BitCast(d, hn::InterleaveUpper(pairs, low, high)));
+  HWY_ALIGN T parts[HWY_MAX_BYTES / sizeof(T)];
+  hn::Store(blocks, d, parts);
+  for (std::size_t i = 0; i < 4; ++i) sums[i] = parts[i];
+  for (std::size_t block = 4; block < hn::Lanes(d); block += 4) {
+    for (std::size_t i = 0; i < 4; ++i) sums[i] += parts[block + i];
+  }
+#endif
+}
+
+/// The same for a tile: y[r * y_stride + c] = sum of sums[r][c].
+template <class T, std::size_t kRows, std::size_t kColumns, class V>
+HWY_INLINE void store_sums(const V (&sums)[kRows][kColumns], std::size_t y_stride, float* y) {
+  constexpr std::size_t kCount = kRows * kColumns;
+  for (std::size_t first = 0; first < kCount; first += 4) {
+    V four[4];
+    for (std::size_t i = 0; i < 4; ++i) {
+      const std::size_t at = std::min(first + i, kCount - 1);
+      four[i] = sums[at / kColumns][at % kColumns];
+    }
+    T found[4];
+    sums_of_lanes(four, found);
+    for (std::size_t i = 0; i < 4 && first + i < kCount; ++i) {
+      const std::size_t at = first + i;
+      y[at / kColumns * y_stride + at % kColumns] = static_cast<float>(found[i]);
+    }
+  }
+}
+
+/// kRows x kColumns dot products of length `in` at once: enough independent sums to hide the
+/// latency of the multiply-add, and each vector loaded serves several of them. Every sum runs over
+/// k in the same order whatever the tile, so that a row's result does not depend on its neighbours.
+template <std::size_t kRows, std::size_t kColumns, class W>
+void dot_tile(const float* x, const W* w, const Product& p, float* y) {
+  const Floats d;
+  const std::size_t in = p.in;
+  const std::size_t lanes = hn::Lanes(d);
+  FloatVector sums[kRows][kColumns];
+  for (auto& row : sums) {
+    for (FloatVector& sum : row) sum = hn::Zero(d);
+  }
+  std::size_t k = 0;
+  for (; k + lanes <= in; k += lanes) {
+    prefetch_ahead(w, k, kColumns, kColumns * lanes * sizeof(W));
+    FloatVector weights[kColumns];
+    for (std::size_t c = 0; c < kColumns; ++c) weights[c] = load(d, w + c * in + k);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const FloatVector v = hn::LoadU(d, x + r * p.x_stride + k);
+      for (std::size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::MulAdd(v, weights[c], sums[r][c]);
+    }
+  }
+  store_sums<float>(sums, p.y_stride, y);
+  for (; k < in; ++k) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        y[r * p.y_stride + c] += x[r * p.x_stride + k] * widen(w[c * in + k]);
+      }
+    }
+  }
+}
+
+/// The same for rows of 16-bit and weights of 8-bit integers: exact, until the tail of a length
+/// that is no multiple of a vector's.
+template <std::size_t kRows, std::size_t kColumns>
+void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, float* y) {
+  const std::size_t in = p.in;
+  const hn::ScalableTag<std::int16_t> d;
+  const hn::Rebind<std::int8_t, decltype(d)> bytes;
+  const hn::ScalableTag<std::int32_t> wide;
+  using Sum = hn::Vec<decltype(wide)>;
+  const std::size_t lanes = hn::Lanes(d);
+  Sum low[kRows][kColumns], high[kRows][kColumns];  // `high` stays zero on x86
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t c = 0; c < kColumns; ++c) low[r][c] = high[r][c] = hn::Zero(wide);
+  }
+  std::size_t k = 0;
+  for (; k + lanes <= in; k += lanes) {
+    prefetch_ahead(w, k, kColumns, kColumns * lanes);
+    hn::Vec<decltype(d)> weights[kColumns];
+    for (std::size_t c = 0; c < kColumns; ++c) {
+      weights[c] = hn::PromoteTo(d, hn::LoadU(bytes, w + c * in + k));
+    }
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const auto v = hn::LoadU(d, x + r * p.x_stride + k);
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        low[r][c] = hn::ReorderWidenMulAccumulate(wide, v, weights[c], low[r][c], high[r][c]);
+      }
+    }
+  }
+#if !HWY_ARCH_X86
+  for (std::size_t r = 0; r < kRows; ++r) {
+    for (std::size_t c = 0; c < kColumns; ++c) low[r][c] = hn::Add(low[r][c], high[r][c]);
+  }
+#endif
+  store_sums<std::int32_t>(low, p.y_stride, y);
+  for (; k < in; ++k) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        y[r * p.y_stride + c] += static_cast<float>(x[r * p.x_stride + k] * w[c * in + k]);
+      }
+    }
+  }
+}
+
+/// Columns [begin, end) for kRows rows.
+template <std::size_t kRows, std::size_t kColumns, class X, class W>
+void dot_columns(const X* x, const W* w, const Product& p, float* y) {
+  std::size_t n = p.begin;
+  for (; n + kColumns <= p.end; n += kColumns) {
+    dot_tile<kRows, kColumns>(x, w + n * p.in, p, y + n);
+  }
+  for (; n < p.end; ++n) dot_tile<kRows, 1>(x, w + n * p.in, p, y + n);
+}
+
+/// y[r, n] = x[r, :] . w[n, :] for columns [begin, end) of all rows.
+template <class X, class W>
+void dot_rows(const X* x, const W* w, const Product& p, float* y) {
+  // Columns less than would fill the registers leave room for the widened weights.
+  constexpr std::size_t kColumnsOfOne = sizeof(W) == sizeof(float) ? 8 : 6;
+  std::size_t r = 0;
+  for (; r + 4 <= p.rows; r += 4) dot_columns<4, 2>(x + r * p.x_stride, w, p, y + r * p.y_stride);
+  const X* rest = x + r * p.x_stride;
+  float* target = y + r * p.y_stride;
+  switch (p.rows - r) {
+    case 3:
+      return dot_columns<3, 3>(rest, w, p, target);
+    case 2:
+      return dot_columns<2, 4>(rest, w, p, target);
+    case 1:
+      return dot_columns<1, kColumnsOfOne>(rest, w, p, target);
+    default:
+      return;
+  }
+}
+
+}  // namespace blip::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

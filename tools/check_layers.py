@@ -16,10 +16,13 @@ MAY_INCLUDE = {
     "blip/checkpoint": ["blip/base"],
     "blip/generation": ["blip/base"],
     "blip/ops": ["blip/base"],
+    "blip/index": ["blip/base", "blip/ops"],
     "blip/model": ["blip/base", "blip/ops", "blip/checkpoint"],
-    "blip/tasks": ["blip/base", "blip/image", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model"],
+    "blip/metrics": ["blip/base"],
+    "blip/dataset": ["blip/base"],
+    "blip/tasks": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model"],
     "blip": ["blip/base", "blip/image", "blip/generation", "blip/tasks"],
-    "apps/cli": ["blip/base", "blip/image", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/generation", "blip/tasks"],
+    "apps/cli": ["blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
 }
 
 # outside header -> the only rooms that may include it.
@@ -27,10 +30,12 @@ DOORS = {
     r"oneapi/|dnnl": ["blip/ops"],
     r"hwy/": ["blip/ops"],
     r"nlohmann/": ["blip/base"],
-    r"utf8proc": ["blip/tokenizer"],
+    r"faiss/|xxhash": ["blip/index"],
+    r"utf8proc": ["blip/tokenizer", "blip/metrics"],
+    r"re2/": ["blip/metrics"],
     r"jpeglib|jerror|spng|webp/|tiff|gif_lib": ["blip/image"],
     r"CLI/": ["apps/cli"],
-    r"omp\.h": ["blip/base", "blip/image", "blip/ops"],
+    r"omp\.h": ["blip/base", "blip/image", "blip/index", "blip/ops"],
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+[<"]([^>"]+)[>"]', re.MULTILINE)

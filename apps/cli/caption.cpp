@@ -4,11 +4,9 @@
 #include <utility>
 #include <vector>
 
-#include "apps/cli/caption_rows.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/flags.h"
-#include "apps/cli/inputs.h"
-#include "apps/cli/progress.h"
+#include "apps/cli/picture_rows.h"
 #include "apps/cli/stop.h"
 #include "blip/base/error.h"
 #include "blip/tasks/captioning.h"
@@ -22,10 +20,7 @@ const std::map<std::string, Preset> kPresets = {{"checkpoint", Preset::checkpoin
                                                 {"paper", Preset::paper}};
 
 struct CaptionFlags {
-  std::vector<std::string> paths;
-  bool recursive = false;
-  ModelFlags model;
-  ImageFlags image;
+  PictureFlags pictures;
   GenerationFlags generation;
   Preset preset = Preset::checkpoint;
   CLI::Option* prompt_option = nullptr;
@@ -33,7 +28,6 @@ struct CaptionFlags {
   std::vector<std::string> bad_words;
   std::string forced_prefix;
   bool strip_prompt = false;
-  std::size_t batch_size = 8;
   Format format = Format::text;
 };
 
@@ -66,93 +60,35 @@ CaptionOptions caption_options(const CaptionFlags& flags, const Engine& engine) 
   return options;
 }
 
-/// One `blip caption` after its options are settled.
-class CaptionRun {
- public:
-  CaptionRun(const CaptionFlags& flags, const Captioner& captioner, CaptionOptions options)
-      : flags_(flags),
-        captioner_(captioner),
-        options_(std::move(options)),
-        prompt_(flags.prompt),
-        context_{flags.model.num_threads, &stop_requested()} {
-    const bool paper = flags.preset == Preset::paper && flags.prompt_option->count() == 0;
-    if (paper) prompt_ = kPaperPrompt;
-    captioner_.validate(prompt_, options_);
+void fill(Row& row, const std::vector<Caption>& captions) {
+  Json all = Json::array();
+  for (const Caption& caption : captions) {
+    all.push_back({{"text", caption.text},
+                   {"score", caption.score},
+                   {"finished", caption.finished},
+                   {"tokens", to_json(caption.tokens)}});
+    row.lines.push_back(caption.text);
   }
-
-  /// Captions all inputs, batch by batch. Returns the exit status.
-  int run(std::span<const PictureInput> inputs) {
-    const bool show_paths = inputs.size() > 1 || inputs.front().name != flags_.paths.front();
-    CaptionRowWriter writer(flags_.format, show_paths);
-    Progress progress(inputs.size());
-    try {
-      while (done_ < inputs.size()) {
-        const std::size_t count = std::min(flags_.batch_size, inputs.size() - done_);
-        const std::vector<CaptionRow> rows = caption(inputs.subspan(done_, count), progress);
-        progress.clear();
-        for (const CaptionRow& row : rows) write(writer, row);
-        done_ += count;
-      }
-    } catch (const Error& e) {
-      if (e.code() == ErrorCode::cancelled) writer.finish();
-      throw;
-    }
-    writer.finish();
-    if (failed_ == 0) return 0;
-    return inputs.size() == 1 ? last_status_ : 1;
-  }
-
- private:
-  /// One batch; pictures that cannot be decoded become rows with an error.
-  std::vector<CaptionRow> caption(std::span<const PictureInput> inputs, Progress& progress) {
-    std::vector<CaptionRow> rows;
-    std::vector<CaptionRequest> requests;
-    std::vector<std::size_t> row_of_request;
-    for (const PictureInput& input : inputs) {
-      context_.check_stop();
-      CaptionRow& row = rows.emplace_back();
-      row.path = input.name;
-      try {
-        const Image image = load_input(input, flags_.image.options);
-        requests.push_back({captioner_.engine().encode({&image, 1}, context_).front(), prompt_});
-        row_of_request.push_back(rows.size() - 1);
-      } catch (const Error& e) {
-        if (e.code() == ErrorCode::cancelled) throw;
-        row.error = std::make_unique<Error>(e);
-      } catch (const std::bad_alloc&) {
-        row.error = std::make_unique<Error>(ErrorCode::too_large, input.name + ": out of memory");
-      }
-      progress.update(done_ + rows.size());
-    }
-    std::vector<std::vector<Caption>> captions = captioner_.caption(requests, options_, context_);
-    for (std::size_t i = 0; i < captions.size(); ++i) {
-      rows[row_of_request[i]].captions = std::move(captions[i]);
-    }
-    return rows;
-  }
-
-  void write(CaptionRowWriter& writer, const CaptionRow& row) {
-    writer.write(row);
-    if (!row.error) return;
-    ++failed_;
-    last_status_ = exit_status(row.error->code());
-  }
-
-  const CaptionFlags& flags_;
-  const Captioner& captioner_;
-  CaptionOptions options_;
-  std::string prompt_;
-  Context context_;
-  std::size_t done_ = 0;
-  std::size_t failed_ = 0;
-  int last_status_ = 0;
-};
+  row.findings["captions"] = std::move(all);
+}
 
 int run(const CaptionFlags& flags) {
   install_stop_handler();
-  const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
-  const Captioner captioner(Engine::load(flags.model.path(), flags.model.options));
-  return CaptionRun(flags, captioner, caption_options(flags, captioner.engine())).run(inputs);
+  const std::vector<PictureInput> inputs = flags.pictures.inputs();
+  const ModelFlags& model = flags.pictures.model;
+  const Captioner captioner(Engine::load(model.path(), model.options));
+  const CaptionOptions options = caption_options(flags, captioner.engine());
+  const bool paper = flags.preset == Preset::paper && flags.prompt_option->count() == 0;
+  const std::string prompt = paper ? std::string(kPaperPrompt) : flags.prompt;
+  captioner.validate(prompt, options);
+  return write_rows(
+      flags.pictures, inputs, captioner.engine(), flags.format,
+      [&](std::span<PictureRow* const> rows) {
+        std::vector<CaptionRequest> requests;
+        for (const PictureRow* row : rows) requests.push_back({row->image, prompt});
+        const auto captions = captioner.caption(requests, options, flags.pictures.context());
+        for (std::size_t i = 0; i < rows.size(); ++i) fill(*rows[i], captions[i]);
+      });
 }
 
 }  // namespace
@@ -160,22 +96,11 @@ int run(const CaptionFlags& flags) {
 void add_caption_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("caption", "Write a description of each picture");
   const auto flags = std::make_shared<CaptionFlags>();
-  command
-      ->add_option("PATH", flags->paths,
-                   "picture files, folders of them, or - for a picture on standard input (URLs are "
-                   "not fetched)")
-      ->required();
-  command->add_flag("-r,--recursive", flags->recursive, "read folders below the named ones too");
+  flags->pictures.add_to(*command);
   flags->prompt_option =
       command->add_option("--prompt", flags->prompt, "how the description begins");
   command->add_flag("--strip-prompt", flags->strip_prompt, "leave the prompt out of the text");
   add_format_flag(*command, flags->format);
-  command
-      ->add_option("--batch-size", flags->batch_size, "pictures whose texts are written together")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 1024));
-  flags->model.add_to(*command);
-  flags->image.add_to(*command);
   command
       ->add_option("--preset", flags->preset,
                    "settings to start from: the checkpoint's, or the paper's (prompt \"a picture "

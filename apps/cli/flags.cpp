@@ -157,6 +157,14 @@ void GenerationFlags::check(const GenerationConfig& config) const {
   if (config.num_beams == 1) refuse(kBeamsOnly, "--num-beams 2 or more");
 }
 
+void add_precision_option(CLI::App& command, Precision& precision, const std::string& flag) {
+  std::map<std::string, Precision> words;
+  for (const Precision one : kPrecisions) words.emplace(name(one), one);
+  command.add_option(flag, precision, "arithmetic of the layers")
+      ->default_str(std::string(name(precision)))
+      ->transform(one_of(words));
+}
+
 void add_format_flag(CLI::App& command, Format& format) {
   command
       .add_option("--format", format,

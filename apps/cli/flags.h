@@ -48,6 +48,10 @@ class GenerationFlags {
   std::vector<CLI::Option*> options_;  ///< in the order of for_each_field
 };
 
+/// --precision {f32,bf16,int8}, or another name for it, with the default that `precision` has.
+void add_precision_option(CLI::App& command, Precision& precision,
+                          const std::string& flag = "--precision");
+
 enum class Format { text, json, jsonl };
 void add_format_flag(CLI::App& command, Format& format);
 

@@ -30,9 +30,24 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("blip ") + BLIP_VERSION);
   int status = 0;
   blip::cli::add_caption_command(app, status);
+  blip::cli::add_vqa_command(app, status);
+  blip::cli::add_match_command(app, status);
+  blip::cli::add_nlvr_command(app, status);
+  blip::cli::add_embed_command(app, status);
+  blip::cli::add_heatmap_command(app, status);
+  blip::cli::add_index_command(app, status);
+  blip::cli::add_search_command(app, status);
+  blip::cli::add_classify_command(app, status);
+  blip::cli::add_eval_command(app, status);
   blip::cli::add_tokenize_command(app, status);
   blip::cli::add_preprocess_command(app, status);
   blip::cli::add_inspect_command(app, status);
+  blip::cli::add_convert_command(app, status);
+  blip::cli::add_quantize_command(app, status);
+  blip::cli::add_compare_command(app, status);
+  blip::cli::add_bench_command(app, status);
+  blip::cli::add_help_command(app, status);
+  blip::cli::add_completion_command(app, status);
   try {
     app.parse(argc, argv);
     std::fflush(stdout);

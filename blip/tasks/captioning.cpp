@@ -1,12 +1,11 @@
 #include "blip/tasks/captioning.h"
 
-#include <mutex>
 #include <utility>
 
 #include "blip/base/error.h"
-#include "blip/generation/search.h"
 #include "blip/model/blip.h"
 #include "blip/tasks/encoded_image.h"
+#include "blip/tasks/text_generation.h"
 #include "blip/tokenizer/tokenizer.h"
 
 namespace blip {
@@ -38,11 +37,7 @@ Caption to_caption(const Tokenizer& tokenizer, const Hypothesis& hypothesis,
         without_prompt(std::move(caption.text),
                        tokenizer.decode(std::span(hypothesis.ids).first(prompt_length), decoding));
   }
-  for (std::size_t i = prompt_length; i < hypothesis.ids.size(); ++i) {
-    const int id = hypothesis.ids[i];
-    caption.tokens.push_back(
-        {id, std::string(tokenizer.token(id)), hypothesis.token_logprobs[i - prompt_length]});
-  }
+  caption.tokens = tokens_of(hypothesis, tokenizer);
   caption.ids = hypothesis.ids;
   caption.score = hypothesis.score;
   caption.finished = hypothesis.finished;
@@ -63,57 +58,36 @@ CaptionOptions paper_caption_options() {
 }
 
 Captioner::Captioner(Engine engine) : engine_(std::move(engine)) {
+  const Architecture architecture = engine_.model().config().architecture;
   engine_.model().text_decoder();
+  if (architecture == Architecture::question_answering) {
+    throw Error(ErrorCode::unsupported,
+                "this checkpoint is made for question_answering: its decoder looks at questions, not "
+                "at pictures");
+  }
 }
 
 GenerationRequest Captioner::request_for(const std::string& prompt,
                                          const CaptionOptions& options) const {
-  const TextConfig& text = engine_.model().config().text;
-  GenerationRequest request{prompt_ids(engine_, prompt), options.generation, text.sep_token_id};
-  const int longest = max_sequence_length(request);
-  // The last token is never fed back, so it needs no position.
-  if (longest - 1 > text.max_position_embeddings) {
-    throw Error(ErrorCode::usage, "the options allow " + std::to_string(longest) +
-                                      " tokens in all, but the model has " +
-                                      std::to_string(text.max_position_embeddings) + " positions");
-  }
-  return request;
+  return {prompt_ids(engine_, prompt), options.generation,
+          engine_.model().config().text.sep_token_id};
 }
 
 void Captioner::validate(const std::string& prompt, const CaptionOptions& options) const {
-  make_search(request_for(prompt, options), engine_.model().config().text.vocab_size);
+  validate_generation(request_for(prompt, options), engine_.model().config().text);
 }
 
 std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
                                                      const CaptionOptions& options,
                                                      const Context& context) const {
-  const TextDecoder& decoder = engine_.model().text_decoder();
-  const TextConfig& text = decoder.config();
   std::vector<GenerationRequest> generation;
+  std::vector<const CrossKeysValues*> pictures;
   for (const CaptionRequest& request : requests) {
-    if (!request.image.data_ || request.image.data_->engine != engine_.data_.get()) {
-      throw Error(ErrorCode::usage, "a picture must be encoded by the captioner's own engine");
-    }
-    const EncodedImage::Data& image = *request.image.data_;
-    std::call_once(image.projected, [&] {
-      image.keys_values = decoder.attend_to(
-          image.image_embeds.span(), static_cast<std::size_t>(image.image_embeds.dim(0)), context);
-    });
+    pictures.push_back(&data_of(request.image, engine_).for_decoder(context));
     generation.push_back(request_for(request.prompt, options));
   }
-
-  DecoderState state(text);
-  const StepFunction step = [&](std::span<const StepRow> rows, std::span<float> logits) {
-    std::vector<DecoderRow> decoder_rows;
-    for (const StepRow& row : rows) {
-      const CaptionRequest& request = requests[static_cast<std::size_t>(row.request)];
-      decoder_rows.push_back({row.parent, row.tokens, &request.image.data_->keys_values});
-    }
-    decoder.step(state, decoder_rows, logits, context);
-  };
   const std::vector<std::vector<Hypothesis>> found =
-      generate(generation, text.vocab_size, step, context);
-
+      generate_texts(engine_.model().text_decoder(), generation, pictures, context);
   std::vector<std::vector<Caption>> captions;
   for (const std::vector<Hypothesis>& hypotheses : found) {
     std::vector<Caption>& of_request = captions.emplace_back();

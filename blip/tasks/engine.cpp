@@ -69,14 +69,6 @@ struct Engine::Data {
   }
 };
 
-std::span<const float> EncodedImage::image_embeds() const {
-  return data_->image_embeds.span();
-}
-
-int EncodedImage::num_tokens() const {
-  return static_cast<int>(data_->image_embeds.dim(0));
-}
-
 Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options) {
   return Engine(std::make_shared<const Data>(
       open_checkpoint(model, {.vision_heads = options.vision_heads}), options));
@@ -109,13 +101,17 @@ EncodedImage Engine::encode_pixel_values(std::span<const float> pixel_values, in
                                       std::to_string(height) + " pixels must hold 3 numbers for "
                                       "each, but hold " + std::to_string(pixel_values.size()));
   }
-  const auto data = std::make_shared<EncodedImage::Data>(model(), height, width);
+  const auto data = std::make_shared<EncodedImage::Data>(
+      std::shared_ptr<const BlipModel>(data_, &data_->model), height, width);
   vision.forward(pixel_values, height, width, data->image_embeds.span(), context);
   EncodedImage encoded;
   encoded.data_ = data;
   return encoded;
 }
 
+Precision Engine::precision() const {
+  return data_->precision;
+}
 const GenerationConfig& Engine::default_generation() const {
   return data_->generation;
 }

@@ -32,6 +32,9 @@ struct EngineOptions {
   /// Nothing: as the checkpoint's matrices are stored. Others are converted at each start;
   /// convert_checkpoint() does it once. An int8 checkpoint is int8 always.
   std::optional<Precision> precision;
+  /// Folder of the vocabulary; empty: the checkpoint's own (of a .pth: bert-base-uncased's, which
+  /// comes with the program).
+  std::filesystem::path tokenizer;
 };
 
 /// A picture after the vision encoder: encode once, then caption it, ask it questions, compare it

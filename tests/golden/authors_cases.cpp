@@ -1,10 +1,14 @@
 // Group E: checkpoints and results of the original code.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
 #include "blip/model/position_interpolation.h"
+#include "blip/tasks/features.h"
+#include "blip/tasks/nlvr.h"
+#include "blip/tasks/vqa.h"
 #include "blip/tokenizer/tokenizer.h"
 #include "tests/golden/decoding.h"
 #include "tests/golden/forward.h"
@@ -12,17 +16,17 @@
 namespace blip::golden {
 namespace {
 
-constexpr int kEncToken = 30523;
-
 struct Case {
   explicit Case(const std::filesystem::path& path)
       : folder(path),
         manifest(read_json(folder / "manifest.json")),
-        checkpoint(open_checkpoint(folder / manifest.at("checkpoint").get<std::string>(),
-                                   {.vision_heads = manifest.at("vit").at("heads").get<int>()})),
-        model(checkpoint.config, checkpoint.tensors),
+        engine(Engine::load(folder / manifest.at("checkpoint").get<std::string>(),
+                            {.vision_heads = manifest.at("vit").at("heads").get<int>()})),
+        checkpoint(engine.checkpoint()),
+        model(engine.model()),
         inputs(folder / "inputs.safetensors"),
-        expected(folder / "expected.safetensors") {
+        expected(folder / "expected.safetensors"),
+        images(encode_for_tasks(engine, inputs, "pixel_values")) {
     Computed unused;
     pictures = encode_pictures(model, inputs, "pixel_values", unused);
   }
@@ -36,10 +40,12 @@ struct Case {
 
   std::filesystem::path folder;
   Json manifest;
-  Checkpoint checkpoint;
-  BlipModel model;
+  Engine engine;
+  const Checkpoint& checkpoint;
+  const BlipModel& model;
   Tensors inputs;
   Expected expected;
+  std::vector<EncodedImage> images;
   std::vector<Tensor> pictures;
 };
 
@@ -187,66 +193,111 @@ void check_answer_losses(Case& c, std::span<const Tensor> states) {
   c.expected.expect("loss", {&loss, 1}, kLoss);
 }
 
+/// The manifest's candidates ranked for each question, with every k that the file has.
+void check_ranking(Case& c, const QuestionAnswerer& answerer, std::span<const Question> questions) {
+  if (!c.manifest.contains("candidates")) return;
+  const auto candidates = c.manifest.at("candidates").get<std::vector<std::string>>();
+  const AnswerList list = answerer.encode_answers(candidates);
+  for (int k = 1; k <= static_cast<int>(candidates.size()); ++k) {
+    const std::string name = "rank_best_k" + std::to_string(k);
+    if (!c.expected.contains(name)) continue;
+    const auto ranked = answerer.rank(questions, list, {.top_k = k});
+    for (std::size_t i = 0; i < questions.size(); ++i) {
+      EXPECT_EQ(ranked[i].answers.at(0).index, c.expected.ints(name).at(i))
+          << questions[i].text << ", k " << k;
+    }
+  }
+}
+
+/// Compares answers with ids that a padded batch of the reference returned.
+void expect_answers(const Case& c, const std::vector<Answers>& answers, const Json& ids) {
+  const TextConfig& text = c.checkpoint.config.text;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    std::vector<int> got = {text.bos_token_id};
+    for (const CaptionToken& token : answers[i].answers.at(0).tokens) got.push_back(token.id);
+    EXPECT_EQ(got, without_padding(ids.at(i).get<std::vector<int>>(), 1, text.sep_token_id))
+        << "question " << i;
+  }
+}
+
 void check_question_answering(Case& c) {
   c.expect_image_embeds("image_embeds");
-  const std::vector<std::vector<int>> questions =
+  const std::vector<std::vector<int>> ids =
       unpadded_rows(c.inputs, "question_ids", "question_mask");
   std::vector<float> all_states;
   std::vector<Tensor> states;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    states.push_back(question_states(c.model, c.pictures.at(i), questions[i]));
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    states.push_back(question_states(c.model, c.pictures.at(i), ids[i]));
     all_states.insert(all_states.end(), states[i].data(), states[i].data() + states[i].size());
   }
-  c.expected.expect_ragged("question_states", all_states, questions);
+  c.expected.expect_ragged("question_states", all_states, ids);
   check_answer_losses(c, states);
-  c.expected.leave_out("rank_");  // answers are not ranked yet
+
+  const QuestionAnswerer answerer(c.engine);
+  const auto texts = c.manifest.at("questions").get<std::vector<std::string>>();
+  std::vector<Question> questions;
+  for (std::size_t i = 0; i < ids.size(); ++i) questions.push_back({c.images.at(i), texts.at(i)});
+  check_ranking(c, answerer, questions);
   c.expected.leave_out("grad.");  // the engine has no gradients
   c.expected.expect_all_compared();
 
-  // "batch_ids" is not compared: the original's padded batches look at padding in generate().
   const Json generate = read_json(c.folder / "generate.json");
-  const Tokenizer tokenizer = Tokenizer::bert_base_uncased();
+  AnswerOptions options = answerer.default_options();
+  options.generation = generation_config(generate.at("params"), options.generation);
+  const std::vector<Answers> answers = answerer.answer(questions, options);
   const Json& single = generate.at("single");
-  ASSERT_EQ(single.size(), states.size());
-  for (std::size_t i = 0; i < states.size(); ++i) {
+  ASSERT_EQ(single.size(), questions.size());
+  for (std::size_t i = 0; i < questions.size(); ++i) {
     if (!value_or(single.at(i), "robust", true)) continue;
-    const auto got = decode(c.model.text_decoder(), states[i],
-                            authors_request({c.checkpoint.config.text.bos_token_id},
-                                            generate.at("params"), authors_defaults(10, 1)));
-    EXPECT_EQ(got.at(0).ids, single.at(i).at("ids").get<std::vector<int>>()) << "question " << i;
-    EXPECT_EQ(tokenizer.decode(got.at(0).ids, {true, true}),
-              single.at(i).at("answer").get<std::string>());
+    expect_answers(c, {answers[i]}, Json::array({single.at(i).at("ids")}));
+    EXPECT_EQ(answers[i].answers.at(0).text, single.at(i).at("answer").get<std::string>());
+  }
+  if (!generate.contains("batch_ids")) return;
+  options.question.reference_mask = true;
+  expect_answers(c, answerer.answer(questions, options), generate.at("batch_ids"));
+}
+
+/// The authors' evaluation of retrieval: the ITM logit of "match" plus the similarity for the
+/// `k_test` most similar, -100 for the others.
+void check_retrieval_scores(Case& c, std::span<const std::string> texts) {
+  const MatchScores scores = match_all(c.engine, c.images, texts, {});
+  const std::size_t rows = c.images.size(), columns = texts.size();
+  for (const bool by_image : {true, false}) {
+    for (std::size_t k = 1; k <= std::max(rows, columns); ++k) {
+      const std::string name =
+          std::string("eval_score_") + (by_image ? "i2t" : "t2i") + "_k" + std::to_string(k);
+      if (!c.expected.contains(name)) continue;
+      const std::size_t queries = by_image ? rows : columns, targets = by_image ? columns : rows;
+      std::vector<float> wanted(queries * targets, -100);
+      for (std::size_t query = 0; query < queries; ++query) {
+        const auto cell = [&](std::size_t target) {
+          return by_image ? query * columns + target : target * columns + query;
+        };
+        std::vector<std::size_t> order(targets);
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+          return scores.itc_similarity[cell(a)] > scores.itc_similarity[cell(b)];
+        });
+        for (const std::size_t target : std::span(order).first(std::min(k, targets))) {
+          wanted[query * targets + target] = scores.itm_logits[2 * cell(target) + 1] +
+                                             scores.itc_similarity[cell(target)];
+        }
+      }
+      c.expected.expect(name, wanted);
+    }
   }
 }
 
 /// ITM logits and ITC similarities, [CLS] in front, as blip_itm gives them.
 void check_retrieval(Case& c) {
   c.expect_image_embeds("image_embeds");
-  const std::vector<std::vector<int>> texts =
-      unpadded_rows(c.inputs, "input_ids", "attention_mask");
-  const TextEncoder& encoder = c.model.text_encoder();
-  std::vector<float> itm, itc;
-  for (const Tensor& picture : c.pictures) {
-    const CrossKeysValues image =
-        encoder.attend_to(picture.span(), static_cast<std::size_t>(picture.dim(0)), {});
-    const std::vector<float> image_feat = c.model.image_feat(picture.span());
-    for (const std::vector<int>& text : texts) {
-      const EncoderText looking{text, &image}, alone{text, nullptr};
-      for (const float v : c.model.itm_logits(encoder.forward({&looking, 1}, {}).span()))
-        itm.push_back(v);
-      const std::vector<float> text_feat =
-          c.model.text_feat(encoder.forward({&alone, 1}, {}).span());
-      double sum = 0;
-      for (std::size_t k = 0; k < text_feat.size(); ++k)
-        sum += double{image_feat[k]} * double{text_feat[k]};
-      itc.push_back(static_cast<float>(sum));
-    }
-  }
-  c.expected.expect("itm_logits", itm);
-  c.expected.expect("itc_scores", itc);
-  c.expected.leave_out("eval_score_");  // the evaluation of retrieval is not built yet
-  c.expected.leave_out("grad.");        // the engine has no gradients
-  c.expected.leave_out("step");         // nor training steps
+  const auto texts = c.manifest.at("captions").get<std::vector<std::string>>();
+  const MatchScores cls = match_all(c.engine, c.images, texts, {.itm_token = FirstToken::cls});
+  c.expected.expect("itm_logits", cls.itm_logits);
+  c.expected.expect("itc_scores", cls.itc_similarity);
+  check_retrieval_scores(c, texts);
+  c.expected.leave_out("grad.");  // the engine has no gradients
+  c.expected.leave_out("step");   // nor training steps
   c.expected.expect_all_compared();
 }
 
@@ -268,19 +319,28 @@ void check_nlvr(Case& c) {
       unpadded_rows(c.inputs, "input_ids", "attention_mask");
   const NlvrEncoder& encoder = c.model.nlvr_encoder();
   Computed computed;
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    const Tensor& first = c.pictures.at(i);
+    const Tensor& second = c.pictures.at(texts.size() + i);
+    const CrossKeysValues left =
+        encoder.attend_to(0, first.span(), static_cast<std::size_t>(first.dim(0)), {});
+    const CrossKeysValues right =
+        encoder.attend_to(1, second.span(), static_cast<std::size_t>(second.dim(0)), {});
+    const CrossKeysValues* const images[2] = {&left, &right};
+    encoder.forward({&texts[i], 1}, images, {}, computed.probe("text."));
+  }
+  c.expected.expect_computed("text.", computed, texts);
+
+  const VisualReasoner reasoner(c.engine);
+  const auto statements = c.manifest.at("texts").get<std::vector<std::string>>();
   for (const bool swapped : {false, true}) {
     std::vector<float> logits;
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-      const Tensor& first = c.pictures.at(swapped ? texts.size() + i : i);
-      const Tensor& second = c.pictures.at(swapped ? i : texts.size() + i);
-      const CrossKeysValues left =
-          encoder.attend_to(0, first.span(), static_cast<std::size_t>(first.dim(0)), {});
-      const CrossKeysValues right =
-          encoder.attend_to(1, second.span(), static_cast<std::size_t>(second.dim(0)), {});
-      const CrossKeysValues* const images[2] = {&left, &right};
-      const Tensor hidden =
-          encoder.forward(texts[i], images, {}, swapped ? Probe() : computed.probe("text."));
-      for (const float v : c.model.nlvr_logits(hidden.span())) logits.push_back(v);
+    for (std::size_t i = 0; i < statements.size(); ++i) {
+      const EncodedImage& first = c.images.at(i);
+      const EncodedImage& second = c.images.at(statements.size() + i);
+      const std::vector<Verdict> verdicts = reasoner.judge(
+          swapped ? second : first, swapped ? first : second, {&statements[i], 1});
+      logits.insert(logits.end(), verdicts.at(0).logits.begin(), verdicts.at(0).logits.end());
     }
     c.expected.expect(swapped ? "logits_swapped" : "logits", logits);
     if (!swapped && c.inputs.contains("targets")) {
@@ -288,7 +348,6 @@ void check_nlvr(Case& c) {
       c.expected.expect("loss", {&loss, 1}, kLoss);
     }
   }
-  c.expected.expect_computed("text.", computed, texts);
   c.expected.leave_out("grad.");  // the engine has no gradients
   c.expected.expect_all_compared();
 }
@@ -297,14 +356,25 @@ void check_nlvr(Case& c) {
 void check_pretrain(Case& c) {
   c.expect_image_embeds("features.image");
   const TextEncoder& encoder = c.model.text_encoder();
-  std::vector<int> text = c.inputs.ints("features_text_ids");  // one text
-  const EncoderText alone{text, nullptr};
-  c.expected.expect("features.text", encoder.forward({&alone, 1}, {}).span());
-  text.at(0) = kEncToken;
+  std::vector<int> ids = c.inputs.ints("features_text_ids");  // one text
+  const EncoderText alone{ids, nullptr};
+  const Tensor text = encoder.forward({&alone, 1}, {});
+  c.expected.expect("features.text", text.span());
+  ids.at(0) = kEncToken;
   const CrossKeysValues image = encoder.attend_to(
       c.pictures.at(0).span(), static_cast<std::size_t>(c.pictures.at(0).dim(0)), {});
-  const EncoderText looking{text, &image};
-  c.expected.expect("features.multimodal", encoder.forward({&looking, 1}, {}).span());
+  const EncoderText looking{ids, &image};
+  const Tensor multimodal = encoder.forward({&looking, 1}, {});
+  c.expected.expect("features.multimodal", multimodal.span());
+
+  const FeatureExtractor extractor(c.engine);
+  const std::string words = c.engine.tokenizer().decode(ids);
+  const FeatureOptions raw{.kind = FeatureKind::raw};
+  const auto width = static_cast<std::size_t>(text.dim(1));
+  expect_close(extractor.text_features({&words, 1}, raw).values, text.span().first(width),
+               kHiddenStates, "text features");
+  expect_close(extractor.multimodal_features(c.images.at(0), {&words, 1}, raw).values,
+               multimodal.span().first(width), kHiddenStates, "multimodal features");
   c.expected.leave_out("grad.");  // the engine has no gradients
   c.expected.leave_out("step");   // nor training steps
   c.expected.expect_all_compared();

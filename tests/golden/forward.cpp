@@ -118,6 +118,36 @@ std::vector<Tensor> encode_pictures(const BlipModel& model, const Tensors& tenso
   return encoded;
 }
 
+std::vector<EncodedImage> encode_for_tasks(const Engine& engine, const Tensors& tensors,
+                                           const std::string& pixel_values) {
+  const std::vector<float> pixels = tensors.floats(pixel_values);
+  const Shape& shape = tensors.shape(pixel_values);
+  const std::size_t stride = pixels.size() / size(shape.at(0));
+  std::vector<EncodedImage> encoded;
+  for (std::size_t b = 0; b < size(shape.at(0)); ++b) {
+    encoded.push_back(engine.encode_pixel_values(std::span(pixels).subspan(b * stride, stride),
+                                                 static_cast<int>(shape.at(2)),
+                                                 static_cast<int>(shape.at(3))));
+  }
+  return encoded;
+}
+
+MatchScores match_all(const Engine& engine, std::span<const EncodedImage> images,
+                      std::span<const std::string> texts, const MatchOptions& options) {
+  const Matcher matcher(engine);
+  const std::vector<MatchText> ready = matcher.encode(texts, options);
+  MatchScores scores;
+  for (const EncodedImage& image : images) {
+    for (const Match& match : matcher.match(image, ready)) {
+      scores.itm_logits.insert(scores.itm_logits.end(), match.itm_logits.begin(),
+                               match.itm_logits.end());
+      scores.itm_probability.push_back(static_cast<float>(match.itm_probability));
+      scores.itc_similarity.push_back(static_cast<float>(match.itc_similarity));
+    }
+  }
+  return scores;
+}
+
 std::vector<float> decoder_logits(const TextDecoder& decoder, const Tensor& states,
                                   const std::vector<int>& text, const std::string& prefix,
                                   Computed& computed) {
@@ -173,6 +203,11 @@ void Expected::expect(const std::string& name, std::span<const float> got, Toler
   if (!values_.contains(name)) return;
   expect_close(got, values_.floats(name), tolerance, name);
   done_.insert(name);
+}
+
+std::vector<int> Expected::ints(const std::string& name) {
+  done_.insert(name);
+  return values_.ints(name);
 }
 
 void Expected::expect_ragged(const std::string& name, std::span<const float> got,

@@ -7,9 +7,13 @@
 #include <vector>
 
 #include "blip/model/blip.h"
+#include "blip/tasks/engine.h"
+#include "blip/tasks/matching.h"
 #include "tests/golden/golden.h"
 
 namespace blip::golden {
+
+inline constexpr int kEncToken = 30523;
 
 /// A batch of texts padded to [rows, columns], without its padding.
 std::vector<std::vector<int>> unpadded_rows(const Tensors& tensors, const std::string& ids,
@@ -34,6 +38,17 @@ class Computed {
 /// appended as "vision.*". Returns each picture's image_embeds.
 std::vector<Tensor> encode_pictures(const BlipModel& model, const Tensors& tensors,
                                     const std::string& pixel_values, Computed& computed);
+
+/// The same pictures as tasks take them.
+std::vector<EncodedImage> encode_for_tasks(const Engine& engine, const Tensors& tensors,
+                                           const std::string& pixel_values);
+
+/// Every picture with every text, by the task: [pictures, texts] (logits [pictures, texts, 2]).
+struct MatchScores {
+  std::vector<float> itm_logits, itm_probability, itc_similarity;
+};
+MatchScores match_all(const Engine& engine, std::span<const EncodedImage> images,
+                      std::span<const std::string> texts, const MatchOptions& options);
 
 /// Logits [tokens, V] of one text that looks at `states`, intermediates appended under `prefix`.
 std::vector<float> decoder_logits(const TextDecoder& decoder, const Tensor& states,
@@ -62,6 +77,9 @@ class Expected {
 
   void expect(const std::string& name, std::span<const float> got,
               Tolerance tolerance = kHiddenStates);
+  bool contains(const std::string& name) const { return values_.contains(name); }
+  /// Expected ids, which the caller compares.
+  std::vector<int> ints(const std::string& name);
   /// `got` [texts' tokens, width] against a padded tensor [rows, columns, width]: real tokens only.
   void expect_ragged(const std::string& name, std::span<const float> got,
                      std::span<const std::vector<int>> texts);

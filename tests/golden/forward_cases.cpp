@@ -1,26 +1,32 @@
 // Group C: tiny transformers checkpoints, every layer's hidden states, logits, losses, scores.
 #include <cmath>
-#include <memory>
+#include <map>
 
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
+#include "blip/tasks/features.h"
+#include "blip/tasks/matching.h"
+#include "blip/tasks/vqa.h"
+#include "blip/tokenizer/tokenizer.h"
 #include "tests/golden/forward.h"
 
 namespace blip::golden {
 namespace {
 
-constexpr int kEncToken = 30523;
-
 /// One checkpoint with its inputs, expected values and what was computed so far.
 struct Case {
   explicit Case(const std::filesystem::path& folder)
-      : checkpoint(open_checkpoint(folder)),
-        model(checkpoint.config, checkpoint.tensors),
+      : engine(Engine::load(folder, {.tokenizer = resolve("tokenizer_hf")})),
+        checkpoint(engine.checkpoint()),
+        model(engine.model()),
+        manifest(read_json(folder / "manifest.json")),
         inputs(folder / "inputs.safetensors"),
         expected(folder / "expected.safetensors") {}
 
-  Checkpoint checkpoint;
-  BlipModel model;
+  Engine engine;
+  const Checkpoint& checkpoint;
+  const BlipModel& model;
+  Json manifest;
   Tensors inputs;
   Expected expected;
   Computed computed;
@@ -94,106 +100,127 @@ void check_captioning(Case& c) {
 }
 
 /// Each answer's logits when its decoder looks at its question's states.
-void check_answers(Case& c, std::span<const Tensor> states) {
+void check_answers(Case& c, std::span<const Tensor> states, const std::string& prefix) {
+  if (!c.inputs.contains("decoder_input_ids")) return;
   const std::vector<std::vector<int>> answers =
       unpadded_rows(c.inputs, "decoder_input_ids", "decoder_attention_mask");
   const int vocab = c.checkpoint.config.text.vocab_size;
   if (answers.size() > states.size()) throw Error(ErrorCode::bad_model, "answers without question");
   std::vector<std::vector<float>> logits;
   for (std::size_t i = 0; i < answers.size(); ++i) {
-    logits.push_back(
-        decoder_logits(c.model.text_decoder(), states[i], answers[i], "answer.", c.computed));
+    logits.push_back(decoder_logits(c.model.text_decoder(), states[i], answers[i],
+                                    prefix + "answer.", c.computed));
   }
-  c.expected.expect_logits("answer.", logits, vocab);
-  expect_last_logits(c, "answer.", answers, logits,
+  c.expected.expect_logits(prefix + "answer.", logits, vocab);
+  expect_last_logits(c, prefix + "answer.", answers, logits,
                      static_cast<std::size_t>(c.inputs.shape("decoder_input_ids").at(1)));
   if (!c.inputs.contains("labels")) return;
   const float loss = mean_loss(text_losses(logits, c.inputs.ints("labels"), vocab, 0.1));
-  c.expected.expect("loss", {&loss, 1}, kLoss);
+  c.expected.expect(prefix + "loss", {&loss, 1}, kLoss);
+}
+
+/// Questions through the text encoder, each padded to `columns` as the reference's batch is (0: not
+/// padded), intermediates appended under `prefix`.
+std::vector<Tensor> encode_questions(Case& c, std::span<const Tensor> embeds,
+                                     std::vector<std::vector<int>> questions, std::size_t columns,
+                                     const std::string& prefix) {
+  const TextEncoder& encoder = c.model.text_encoder();
+  std::vector<Tensor> states;
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    const CrossKeysValues image =
+        encoder.attend_to(embeds[i].span(), static_cast<std::size_t>(embeds[i].dim(0)), {});
+    const std::size_t padding = columns == 0 ? 0 : columns - questions[i].size();
+    questions[i].resize(questions[i].size() + padding);
+    const EncoderText text{questions[i], &image, padding};
+    states.push_back(encoder.forward({&text, 1}, {}, c.computed.probe(prefix)));
+  }
+  return states;
+}
+
+/// The manifest's candidates for each question, by the task: the probabilities of their first
+/// tokens, the rank_k best of these, and their scores.
+void check_ranking(Case& c, const std::string& prefix, const QuestionOptions& options) {
+  if (!c.expected.contains(prefix + "scores")) return;
+  const QuestionAnswerer answerer(c.engine);
+  const std::vector<EncodedImage> images = encode_for_tasks(c.engine, c.inputs, "pixel_values");
+  const auto texts = c.manifest.at("questions").get<std::vector<std::string>>();
+  std::vector<Question> questions;
+  for (std::size_t i = 0; i < texts.size(); ++i) questions.push_back({images.at(i), texts[i]});
+  const auto candidates = c.manifest.at("candidates").get<std::vector<std::string>>();
+  const AnswerList list = answerer.encode_answers(candidates);
+  ASSERT_EQ(list.entries.size(), candidates.size());
+  const int k = c.manifest.at("rank_k").get<int>();
+  const auto all = answerer.rank(questions, list, {options, static_cast<int>(candidates.size())});
+  const auto best = answerer.rank(questions, list, {options, k});
+
+  std::vector<float> first_token_probs, scores;
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    std::vector<float> of_question(candidates.size());
+    for (const Answer& answer : all[i].answers)
+      of_question[answer.index] = std::exp(answer.tokens.at(0).logprob);
+    first_token_probs.insert(first_token_probs.end(), of_question.begin(), of_question.end());
+    std::map<int, float> score_of;
+    for (const Answer& answer : best[i].answers)
+      score_of[static_cast<int>(answer.index)] = scalar(answer.score);
+    const std::vector<int> topk = c.expected.ints(prefix + "topk_ids");
+    for (const int id : std::span(topk).subspan(i * static_cast<std::size_t>(k), score_of.size())) {
+      EXPECT_TRUE(score_of.contains(id)) << prefix << candidates.at(static_cast<std::size_t>(id));
+      scores.push_back(score_of[id]);
+    }
+    EXPECT_EQ(best[i].answers.at(0).index, c.expected.ints(prefix + "best").at(i)) << texts[i];
+  }
+  c.expected.expect(prefix + "first_token_probs", first_token_probs, {1e-6, 2e-4});
+  c.expected.expect(prefix + "scores", scores);
 }
 
 void check_question_answering(Case& c) {
   const std::vector<Tensor> embeds = encode_pictures(c.model, c.inputs, "pixel_values", c.computed);
   c.expected.expect_computed("vision.", c.computed);
-  const TextEncoder& encoder = c.model.text_encoder();
-  std::vector<std::vector<int>> questions = unpadded_rows(c.inputs, "input_ids", "attention_mask");
-  std::vector<Tensor> states;
-  for (const bool enc_token : {true, false}) {
-    states.clear();
-    for (std::size_t i = 0; i < questions.size(); ++i) {
-      std::vector<int> question = questions[i];
-      if (enc_token) question.at(0) = kEncToken;
-      const CrossKeysValues image =
-          encoder.attend_to(embeds.at(i).span(), static_cast<std::size_t>(embeds.at(i).dim(0)), {});
-      const EncoderText text{question, &image};
-      states.push_back(encoder.forward(
-          {&text, 1}, {}, c.computed.probe(enc_token ? "enc_token.question." : "question.")));
-    }
-  }
+  const std::vector<std::vector<int>> questions =
+      unpadded_rows(c.inputs, "input_ids", "attention_mask");
+  std::vector<std::vector<int>> with_enc = questions;
+  for (std::vector<int>& question : with_enc) question.at(0) = kEncToken;
+  encode_questions(c, embeds, with_enc, 0, "enc_token.question.");
+  const std::vector<Tensor> states = encode_questions(c, embeds, questions, 0, "question.");
   c.expected.expect_computed("question.", c.computed, questions);
   c.expected.expect_computed("enc_token.question.", c.computed, questions);
-
-  if (c.inputs.contains("decoder_input_ids")) check_answers(c, states);
-  c.expected.leave_out(
-      "hf_5_23.");  // transformers 5's missing cross-attention mask: see docs/numerics.md
-  c.expected.leave_out("rank.");            // answers are not ranked yet
-  c.expected.leave_out("enc_token.rank.");  // answers are not ranked yet
-  c.expected.expect_all_compared();
-}
-
-/// Every text against every picture: the two ITM logits, [pictures, texts, 2].
-std::vector<float> itm_matrix(const Case& c, std::span<const Tensor> embeds,
-                              std::span<const std::vector<int>> texts) {
-  std::vector<float> logits;
-  for (const Tensor& image : embeds) {
-    const CrossKeysValues keys_values =
-        c.model.text_encoder().attend_to(image.span(), static_cast<std::size_t>(image.dim(0)), {});
-    for (const std::vector<int>& text : texts) {
-      const EncoderText one{text, &keys_values};
-      const Tensor hidden = c.model.text_encoder().forward({&one, 1}, {});
-      for (const float v : c.model.itm_logits(hidden.span())) logits.push_back(v);
-    }
+  check_answers(c, states, "");
+  // transformers 5.23 lets the decoder see the padding: see docs/numerics.md
+  const auto columns = static_cast<std::size_t>(c.inputs.shape("input_ids").at(1));
+  check_answers(c, encode_questions(c, embeds, questions, columns, "padded."), "hf_5_23.");
+  for (const bool mask : {false, true}) {
+    const std::string prefix = mask ? "hf_5_23." : "";
+    check_ranking(c, prefix + "rank.", {.reference_mask = mask});
+    check_ranking(c, prefix + "enc_token.rank.",
+                  {.first_token = FirstToken::enc, .reference_mask = mask});
   }
-  return logits;
+  c.expected.expect_all_compared();
 }
 
 void check_retrieval(Case& c) {
   const std::vector<Tensor> embeds = encode_pictures(c.model, c.inputs, "pixel_values", c.computed);
   c.expected.expect_computed("vision.", c.computed);
-  std::vector<std::vector<int>> texts = unpadded_rows(c.inputs, "input_ids", "attention_mask");
-  std::vector<float> image_feats, text_feats, states;
-  for (const Tensor& image : embeds) {
-    const std::vector<float> feat = c.model.image_feat(image.span());
-    image_feats.insert(image_feats.end(), feat.begin(), feat.end());
-  }
+  const std::vector<std::vector<int>> texts =
+      unpadded_rows(c.inputs, "input_ids", "attention_mask");
+  std::vector<float> states;
   for (const std::vector<int>& text : texts) {
     const EncoderText one{text, nullptr};
     const Tensor hidden = c.model.text_encoder().forward({&one, 1}, {});
     states.insert(states.end(), hidden.data(), hidden.data() + hidden.size());
-    const std::vector<float> feat = c.model.text_feat(hidden.span());
-    text_feats.insert(text_feats.end(), feat.begin(), feat.end());
   }
   c.expected.expect_ragged("text_only.last_hidden_state", states, texts);
-  c.expected.expect("image_feat", image_feats);
-  c.expected.expect("text_feat", text_feats);
-  std::vector<float> similarities;
-  const std::size_t width = image_feats.size() / embeds.size();
-  for (std::size_t i = 0; i < embeds.size(); ++i) {
-    for (std::size_t j = 0; j < texts.size(); ++j) {
-      double sum = 0;
-      for (std::size_t k = 0; k < width; ++k)
-        sum += double{image_feats[i * width + k]} * double{text_feats[j * width + k]};
-      similarities.push_back(scalar(sum));
-    }
-  }
-  c.expected.expect("itc_scores", similarities);
 
-  const std::vector<float> itm = itm_matrix(c, embeds, texts);
-  std::vector<float> probabilities;
-  for (std::size_t i = 0; i < itm.size(); i += 2)
-    probabilities.push_back(scalar(1 / (1 + std::exp(double{itm[i]} - double{itm[i + 1]}))));
-  c.expected.expect("itm_logits", itm);
-  c.expected.expect("itm_match_probability", probabilities);
+  const auto words = c.manifest.at("texts").get<std::vector<std::string>>();
+  const std::vector<EncodedImage> images = encode_for_tasks(c.engine, c.inputs, "pixel_values");
+  const MatchScores cls = match_all(c.engine, images, words, {.itm_token = FirstToken::cls});
+  c.expected.expect("itm_logits", cls.itm_logits);
+  c.expected.expect("itm_match_probability", cls.itm_probability);
+  c.expected.expect("itc_scores", cls.itc_similarity);
+  c.expected.expect("itm_logits_with_enc_token", match_all(c.engine, images, words, {}).itm_logits);
+  const FeatureExtractor extractor(c.engine);
+  c.expected.expect("image_feat",
+                    extractor.image_features(images, FeatureKind::normalised).values);
+  c.expected.expect("text_feat", extractor.text_features(words, {}).values);
 
   std::vector<std::vector<int>> first_twelve = texts;
   const CrossKeysValues first = c.model.text_encoder().attend_to(
@@ -204,9 +231,6 @@ void check_retrieval(Case& c) {
     c.model.text_encoder().forward({&one, 1}, {}, c.computed.probe("multimodal_image0."));
   }
   c.expected.expect_computed("multimodal_image0.", c.computed, first_twelve);
-
-  for (std::vector<int>& text : texts) text.at(0) = kEncToken;
-  c.expected.expect("itm_logits_with_enc_token", itm_matrix(c, embeds, texts));
   c.expected.expect_all_compared();
 }
 
@@ -223,47 +247,49 @@ double diagonal_loss(const std::vector<float>& logits, std::size_t n, bool by_co
 }
 
 void check_dual_encoder(Case& c) {
-  const std::vector<Tensor> embeds = encode_pictures(c.model, c.inputs, "pixel_values", c.computed);
+  encode_pictures(c.model, c.inputs, "pixel_values", c.computed);
   c.expected.expect_computed("vision.", c.computed);
   const std::vector<std::vector<int>> texts =
       unpadded_rows(c.inputs, "input_ids", "attention_mask");
-  const auto append = [](std::vector<float>& to, const std::vector<float>& values) {
-    to.insert(to.end(), values.begin(), values.end());
-  };
-  std::vector<float> images, images_raw, words, words_raw, pooled, states, multimodal;
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    append(images, c.model.image_feat(embeds.at(i).span()));
-    append(images_raw, c.model.image_projection(embeds.at(i).span()));
-    const CrossKeysValues image = c.model.text_encoder().attend_to(
-        embeds.at(i).span(), static_cast<std::size_t>(embeds.at(i).dim(0)), {});
-    const EncoderText alone{texts[i], nullptr}, looking{texts[i], &image};
+  std::vector<float> pooled, states;
+  for (const std::vector<int>& text : texts) {
+    const EncoderText alone{text, nullptr};
     const Tensor hidden = c.model.text_encoder().forward({&alone, 1}, {});
     states.insert(states.end(), hidden.data(), hidden.data() + hidden.size());
-    append(words, c.model.text_feat(hidden.span()));
-    append(words_raw, c.model.text_projection(hidden.span()));
-    append(pooled, c.model.text_pooler(hidden.span()));
-    append(multimodal,
-           c.model.text_projection(c.model.text_encoder().forward({&looking, 1}, {}).span()));
+    const std::vector<float> pooler = c.model.text_pooler(hidden.span());
+    pooled.insert(pooled.end(), pooler.begin(), pooler.end());
   }
-  c.expected.expect("image_embeds", images);
-  c.expected.expect("image_features_unnormalised", images_raw);
-  c.expected.expect("text_embeds", words);
-  c.expected.expect("text_features_unnormalised", words_raw);
   c.expected.expect("text_pooler_output", pooled);
-  c.expected.expect("multimodal_features", multimodal);
   c.expected.expect_ragged("text_last_hidden_state", states, texts);
 
-  const std::size_t n = texts.size(), width = images.size() / n;
+  const auto words = c.manifest.at("texts").get<std::vector<std::string>>();
+  const std::vector<EncodedImage> images = encode_for_tasks(c.engine, c.inputs, "pixel_values");
+  const FeatureExtractor extractor(c.engine);
+  const auto expect_images = [&](const char* name, FeatureKind kind) {
+    c.expected.expect(name, extractor.image_features(images, kind).values);
+  };
+  const auto expect_texts = [&](const char* name, FeatureKind kind) {
+    c.expected.expect(name, extractor.text_features(words, {.kind = kind}).values);
+  };
+  expect_images("image_embeds", FeatureKind::normalised);
+  expect_images("image_features_unnormalised", FeatureKind::projected);
+  expect_texts("text_embeds", FeatureKind::normalised);
+  expect_texts("text_features_unnormalised", FeatureKind::projected);
+  std::vector<float> multimodal;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const Features pair = extractor.multimodal_features(images.at(i), {&words[i], 1},
+                                                        {.kind = FeatureKind::projected});
+    multimodal.insert(multimodal.end(), pair.values.begin(), pair.values.end());
+  }
+  c.expected.expect("multimodal_features", multimodal);
+
   const double scale = std::exp(double{c.checkpoint.tensors.weight("logit_scale", {}).data()[0]});
-  if (words.size() != n * width) throw Error(ErrorCode::bad_model, "texts without pictures");
-  std::vector<float> per_image(n * n), per_text(n * n);
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < n; ++j) {
-      double sum = 0;
-      for (std::size_t k = 0; k < width; ++k)
-        sum += double{images[i * width + k]} * double{words[j * width + k]};
-      per_image[i * n + j] = per_text[j * n + i] = scalar(scale * sum);
-    }
+  std::vector<float> per_image = match_all(c.engine, images, words, {.itm = false}).itc_similarity;
+  const std::size_t n = words.size();
+  std::vector<float> per_text(per_image.size());
+  for (std::size_t i = 0; i < per_image.size(); ++i) {
+    per_image[i] = scalar(scale * double{per_image[i]});
+    per_text[i % n * n + i / n] = per_image[i];
   }
   c.expected.expect("logits_per_image", per_image);
   c.expected.expect("logits_per_text", per_text);

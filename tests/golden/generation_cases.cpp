@@ -8,6 +8,7 @@
 #include "blip/generation/logits_processor.h"
 #include "blip/generation/logits_warper.h"
 #include "blip/generation/softmax.h"
+#include "blip/tasks/vqa.h"
 #include "blip/tokenizer/tokenizer.h"
 #include "tests/golden/decoding.h"
 #include "tests/golden/forward.h"
@@ -33,20 +34,27 @@ std::string inputs_of(const Json& json, const std::string& otherwise) {
 /// A checkpoint with the pictures of a case file encoded.
 struct Setup {
   Setup(const std::string& checkpoint_path, const std::string& inputs)
-      : path(resolve(checkpoint_path)),
-        checkpoint(open_checkpoint(path)),
-        model(checkpoint.config, checkpoint.tensors),
-        tokenizer(Tokenizer::from_folder(has_vocabulary(path) ? path : resolve("tokenizer_hf"))) {
+      : engine(load(resolve(checkpoint_path))),
+        checkpoint(engine.checkpoint()),
+        model(engine.model()),
+        tokenizer(engine.tokenizer()) {
+    const Tensors tensors(resolve("D_generate/" + inputs));
     Computed unused;
-    pictures =
-        encode_pictures(model, Tensors(resolve("D_generate/" + inputs)), "pixel_values", unused);
+    pictures = encode_pictures(model, tensors, "pixel_values", unused);
+    images = encode_for_tasks(engine, tensors, "pixel_values");
   }
 
-  std::filesystem::path path;
-  Checkpoint checkpoint;
-  BlipModel model;
-  Tokenizer tokenizer;
+  static Engine load(const std::filesystem::path& path) {
+    return Engine::load(path,
+                        {.tokenizer = has_vocabulary(path) ? path : resolve("tokenizer_hf")});
+  }
+
+  Engine engine;
+  const Checkpoint& checkpoint;
+  const BlipModel& model;
+  const Tokenizer& tokenizer;
   std::vector<Tensor> pictures;
+  std::vector<EncodedImage> images;
 };
 
 /// One per checkpoint and inputs file, kept for all cases.
@@ -124,19 +132,40 @@ void check_caption_case(const Json& c, const Json& file) {
   }
 }
 
+/// All questions on all pictures in one batch, by the task.
 void check_vqa_case(const Json& c, const Json& file) {
   const Setup& s = setup(c, file, "vqa_inputs.safetensors");
-  const GenerationRequest request = request_for(s, nullptr, c.at("params"));
+  const QuestionAnswerer answerer(s.engine);
+  std::vector<Question> questions;
+  std::vector<Json> results;
   for (const Json& question : c.at("questions")) {
     const std::string text = question.at("question").get<std::string>();
-    const auto ids = question.at("question_ids").get<std::vector<int>>();
-    EXPECT_EQ(s.tokenizer.encode(text), ids);
+    EXPECT_EQ(s.tokenizer.encode(text), question.at("question_ids").get<std::vector<int>>());
     for (const Json& result : question.at("results")) {
-      const auto image = result.at("image").get<std::size_t>();
-      const Tensor states = question_states(s.model, s.pictures.at(image), ids);
-      expect_result(decode(s.model.text_decoder(), states, request), result, s,
-                    in_quotes(text) + " on picture " + std::to_string(image));
+      questions.push_back({s.images.at(result.at("image").get<std::size_t>()), text});
+      results.push_back(result);
     }
+  }
+  AnswerOptions options;
+  options.generation = generation_config(c.at("params"));
+  const std::vector<Answers> answers = answerer.answer(questions, options);
+  for (std::size_t i = 0; i < questions.size(); ++i) {
+    std::vector<Hypothesis> hypotheses;
+    for (const Answer& answer : answers[i].answers) {
+      Hypothesis& one = hypotheses.emplace_back();
+      one.ids = {s.checkpoint.config.text.bos_token_id};
+      one.prompt_length = 1;
+      one.score = answer.score;
+      double log_probability = 0;
+      for (const CaptionToken& token : answer.tokens) {
+        one.ids.push_back(token.id);
+        one.token_logprobs.push_back(token.logprob);
+        log_probability += double{token.logprob};
+      }
+      EXPECT_NEAR(std::log(answer.probability), log_probability, 1e-9);
+    }
+    expect_result(hypotheses, results[i], s,
+                  in_quotes(questions[i].text) + ", result " + std::to_string(i));
   }
 }
 

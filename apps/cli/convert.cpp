@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "apps/cli/commands.h"
+#include "apps/cli/comparison_report.h"
+#include "apps/cli/flags.h"
+#include "apps/cli/inputs.h"
+#include "apps/cli/progress.h"
+#include "apps/cli/stop.h"
+#include "blip/base/error.h"
+#include "blip/image/image_processor.h"
+#include "blip/model/conversion.h"
+#include "blip/model/smoothing.h"
+
+namespace blip::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ConvertFlags {
+  std::string model;
+  std::string output;
+  Precision precision = Precision::bf16;
+  int vision_heads = 0;
+};
+
+void convert(const ConvertFlags& flags) {
+  const Checkpoint checkpoint = open_checkpoint(flags.model, {.vision_heads = flags.vision_heads});
+  ConversionOptions options;
+  options.precision = flags.precision;
+  write_converted(checkpoint, options, flags.output);
+}
+
+struct QuantizeFlags {
+  std::string model;
+  std::string output;
+  std::vector<std::string> calibrate;
+  bool recursive = false;
+  std::size_t most_pictures = 32;
+  bool force = false;
+  int num_threads = 0;
+  ImageFlags image;
+  EngineOptions engine;
+};
+
+/// The pictures that could be decoded, evenly taken from those named, at most so many.
+std::vector<Image> calibration_pictures(const QuantizeFlags& flags) {
+  const std::vector<PictureInput> inputs = expand_inputs(flags.calibrate, flags.recursive);
+  const std::size_t count = std::min(inputs.size(), flags.most_pictures);
+  std::vector<Image> pictures;
+  for (std::size_t i = 0; i < count; ++i) {
+    const PictureInput& input = inputs[i * inputs.size() / count];
+    try {
+      pictures.push_back(load_input(input, flags.image.options));
+    } catch (const Error& e) {
+      std::fprintf(stderr, "blip: %s (left out)\n", e.what());
+    }
+  }
+  if (pictures.size() < 2) {
+    throw Error(ErrorCode::usage,
+                "quantising needs at least two pictures: one to calibrate, one to judge by");
+  }
+  return pictures;
+}
+
+/// A folder that is removed again unless it was renamed.
+class TrialFolder {
+ public:
+  explicit TrialFolder(const std::string& output) : path_(output + ".trial"), output_(output) {
+    std::error_code ignored;
+    if (fs::exists(output_, ignored)) {
+      throw Error(ErrorCode::usage, output + " exists already");
+    }
+    fs::remove_all(path_, ignored);
+  }
+  ~TrialFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TrialFolder(const TrialFolder&) = delete;
+  TrialFolder& operator=(const TrialFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+  void keep() {
+    std::error_code error;
+    fs::rename(path_, output_, error);
+    if (error) {
+      throw Error(ErrorCode::io, "cannot write " + output_.string() + ": " + error.message());
+    }
+  }
+
+ private:
+  fs::path path_;
+  fs::path output_;
+};
+
+Smoothing calibrate(const Engine& engine, std::span<const Image> pictures, Progress& progress,
+                    const Context& context) {
+  const ImageProcessor& processor = engine.image_processor();
+  const int size = processor.config().height;
+  SmoothingSearch search(engine.checkpoint());
+  std::vector<float> pixel_values(3 * static_cast<std::size_t>(size) *
+                                  static_cast<std::size_t>(size));
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    processor.process(pictures[i], pixel_values.data());
+    search.observe(pixel_values, size, context);
+    progress.update(i + 1);
+  }
+  return search.choose(context);
+}
+
+/// The first half of the pictures calibrates; the rest, which took no part, judges the result as it
+/// will be used: from its folder.
+int quantize(const QuantizeFlags& flags) {
+  install_stop_handler();
+  const Context context{flags.num_threads, &stop_requested()};
+  TrialFolder trial(flags.output);
+  const Engine reference = Engine::load(flags.model, flags.engine);
+  const std::vector<Image> pictures = calibration_pictures(flags);
+  const std::span<const Image> first(pictures.data(), pictures.size() / 2);
+  Progress progress(pictures.size());
+
+  ConversionOptions options;
+  options.precision = Precision::int8;
+  options.smoothing = calibrate(reference, first, progress, context);
+  write_converted(reference.checkpoint(), options, trial.path());
+
+  CaptionOptions captioning;
+  captioning.generation = reference.default_generation();
+  const EngineComparison comparison(reference, Engine::load(trial.path(), flags.engine), "",
+                                    captioning);
+  std::vector<PictureComparison> results;
+  for (const Image& picture : std::span(pictures).subspan(first.size())) {
+    results.push_back(comparison.compare(picture, context));
+    progress.update(first.size() + results.size());
+  }
+  progress.clear();
+  const ComparisonSummary summary = summarise(results);
+  print_summary(summary);
+  if (!summary.passes() && !flags.force) {
+    std::fprintf(stderr, "blip: nothing was written (--force writes it all the same)\n");
+    return 1;
+  }
+  write_report(to_json(summary), trial.path());
+  trial.keep();
+  return 0;
+}
+
+}  // namespace
+
+void add_convert_command(CLI::App& app, int&) {
+  CLI::App* command = app.add_subcommand(
+      "convert", "Write a checkpoint as a folder in another precision, which starts at once");
+  const auto flags = std::make_shared<ConvertFlags>();
+  command->add_option("MODEL", flags->model, "checkpoint: a Hugging Face folder or a .pth file")
+      ->required();
+  command->add_option("OUT", flags->output, "folder to write")->required();
+  add_precision_option(*command, flags->precision);
+  command->add_option("--vision-heads", flags->vision_heads,
+                      "attention heads of a .pth's vision encoder (default: its width / 64)");
+  command->callback([flags] { convert(*flags); });
+}
+
+void add_quantize_command(CLI::App& app, int& status) {
+  CLI::App* command = app.add_subcommand(
+      "quantize", "Write a checkpoint in int8, calibrated and judged on pictures of yours");
+  const auto flags = std::make_shared<QuantizeFlags>();
+  command->add_option("MODEL", flags->model, "checkpoint: a Hugging Face folder or a .pth file")
+      ->required();
+  command->add_option("OUT", flags->output, "folder to write")->required();
+  command
+      ->add_option("--calibrate", flags->calibrate,
+                   "picture files or folders of them; the first half calibrates, the second judges")
+      ->required();
+  command->add_flag("-r,--recursive", flags->recursive, "read folders below the named ones too");
+  command->add_option("--max-pictures", flags->most_pictures, "pictures to use, evenly taken")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 100000));
+  command->add_flag("--force", flags->force, "write it even when the accuracy gate is not passed");
+  command->add_option("--vision-heads", flags->engine.vision_heads,
+                      "attention heads of a .pth's vision encoder (default: its width / 64)");
+  command->add_option("--num-threads", flags->num_threads, "threads (default: one per core)")
+      ->check(CLI::Range(1, 1024));
+  flags->image.add_to(*command);
+  command->callback([flags, &status] { status = quantize(*flags); });
+}
+
+}  // namespace blip::cli

@@ -1,0 +1,114 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/cli/commands.h"
+#include "blip/base/error.h"
+
+namespace blip::cli {
+namespace {
+
+struct Example {
+  std::string_view command;  ///< "index build"
+  std::string_view says;     ///< what it does
+  std::string_view line;
+};
+
+constexpr Example kExamples[] = {
+    {"caption", "describe a picture", "blip caption photo.jpg"},
+    {"caption", "every picture below a folder, with scores, one JSON object a line",
+     "blip caption -r photos/ --num-beams 3 --format jsonl > captions.jsonl"},
+    {"vqa", "two questions about one picture",
+     "blip vqa photo.jpg --question \"how many people are there?\" --question \"is it raining?\" "
+     "--model blip-vqa-base"},
+    {"match", "how well two texts describe a picture",
+     "blip match photo.jpg --text \"a cat on a sofa\" --text \"a dog\" --model "
+     "blip-itm-base-coco"},
+    {"nlvr", "whether a statement about two pictures is true",
+     "blip nlvr left.jpg right.jpg --text \"both pictures show a dog\" --model "
+     "model_base_nlvr.pth"},
+    {"embed", "the vectors of a folder's pictures, for another program",
+     "blip embed photos/ -o photos.npy --model blip-itm-base-coco"},
+    {"index build", "an index of all pictures below a folder",
+     "blip index build -r photos/ -o photos.index --model blip-itm-base-coco"},
+    {"index build", "an index of the lines of a file",
+     "blip index build --texts captions.txt -o captions.index --model blip-itm-base-coco"},
+    {"index add", "new and changed pictures of the folder", "blip index add photos.index -r photos/"},
+    {"index info", "what is in it, and whether all of it is whole",
+     "blip index info photos.index --verify"},
+    {"search", "the ten pictures nearest to a text",
+     "blip search photos.index \"a boat at sunset\""},
+    {"search", "the same, the first 64 judged again by the exact matcher",
+     "blip search photos.index \"a boat at sunset\" --rerank 64"},
+    {"search", "pictures like this one", "blip search photos.index --image photo.jpg -k 5"},
+    {"classify", "which of three labels fits",
+     "blip classify photo.jpg --label cat --label dog --label horse --model blip-itm-base-coco"},
+    {"classify", "labels of a file, in two texts each",
+     "blip classify photos/ --labels birds.txt --template \"a photo of a {}\" --template \"a {} in a "
+     "tree\" --model blip-itm-base-coco"},
+    {"tokenize", "the token ids of a text", "blip tokenize \"two blue crabs\""},
+    {"preprocess", "pictures as the model sees them",
+     "blip preprocess photo.jpg -o pixels.safetensors"},
+    {"inspect", "what a checkpoint is", "blip inspect blip-image-captioning-base"},
+    {"help", "what a command does, with examples", "blip help search"},
+    {"completion", "let bash complete commands and options, now and in later sessions",
+     "blip completion bash > ~/.local/share/bash-completion/completions/blip"},
+};
+
+/// Those of "index" are the ones of its subcommands.
+void print_examples(const std::string& command) {
+  for (const Example& example : kExamples) {
+    if (example.command != command && !example.command.starts_with(command + " ")) continue;
+    std::printf("  # %s\n  %s\n", std::string(example.says).c_str(),
+                std::string(example.line).c_str());
+  }
+}
+
+void print_overview(const CLI::App& app) {
+  std::printf("Usage: blip COMMAND [OPTIONS]\n\nCommands:\n");
+  for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
+    std::printf("  %-12s %s\n", command->get_name().c_str(), command->get_description().c_str());
+  }
+  std::printf("\nExamples:\n");
+  for (const char* command : {"caption", "vqa", "search"}) print_examples(command);
+  std::printf("\nblip help COMMAND shows a command's options and examples.\n");
+}
+
+/// The subcommand of that name. Throws Error{usage}; `path` is the way to `app`.
+const CLI::App& subcommand(const CLI::App& app, const std::string& name, const std::string& path) {
+  const auto found =
+      app.get_subcommands([&](const CLI::App* command) { return command->get_name() == name; });
+  if (found.empty()) {
+    throw Error(ErrorCode::usage,
+                "there is no command " + in_quotes(path + name) + " (blip help lists them)");
+  }
+  return *found.front();
+}
+
+}  // namespace
+
+void add_help_command(CLI::App& app, int&) {
+  CLI::App* command =
+      app.add_subcommand("help", "Show what a command does, its options, and examples");
+  const auto topic = std::make_shared<std::vector<std::string>>();
+  command->add_option("COMMAND", *topic, "such as search, or index build");
+  command->callback([&app, topic] {
+    if (topic->empty()) return print_overview(app);
+    const CLI::App* found = &app;
+    std::string path;  // of the command above
+    std::string above;
+    for (const std::string& word : *topic) {
+      found = &subcommand(*found, word, path);
+      above = path;
+      path += word + " ";
+    }
+    path.pop_back();
+    above = above.empty() ? "blip" : "blip " + above.substr(0, above.size() - 1);
+    std::printf("%s\nExamples:\n", found->help(above).c_str());
+    print_examples(path);
+  });
+}
+
+}  // namespace blip::cli

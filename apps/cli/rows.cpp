@@ -1,0 +1,65 @@
+#include "apps/cli/rows.h"
+
+#include <cstdio>
+
+namespace blip::cli {
+namespace {
+
+void flush() {
+  if (std::fflush(stdout) != 0) throw Error(ErrorCode::io, "cannot write to standard output");
+}
+
+Json whole(const Row& row) {
+  Json json = row.subject;
+  if (row.error) {
+    json["error"] = to_json(*row.error);
+  } else {
+    json.update(row.findings);
+  }
+  return json;
+}
+
+}  // namespace
+
+Json to_json(const Error& error) {
+  return {{"code", name(error.code())}, {"message", error.what()}};
+}
+
+Json to_json(const std::vector<CaptionToken>& tokens) {
+  Json json = Json::array();
+  for (const CaptionToken& token : tokens)
+    json.push_back({{"id", token.id}, {"token", token.text}, {"logprob", token.logprob}});
+  return json;
+}
+
+void RowWriter::write(const Row& row) {
+  if (row.error) {
+    std::fprintf(stderr, "blip: %s\n", row.error->what());
+    ++failed_;
+    last_status_ = exit_status(row.error->code());
+  }
+  if (format_ == Format::text) {
+    for (const std::string& line : row.lines) {
+      if (show_labels_) std::printf("%s\t", row.label.c_str());
+      std::printf("%s\n", line.c_str());
+    }
+  } else {
+    const std::string text = whole(row).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const char* before = format_ == Format::jsonl ? "" : rows_ == 0 ? "[\n" : ",\n";
+    std::printf("%s%s%s", before, text.c_str(), format_ == Format::jsonl ? "\n" : "");
+  }
+  ++rows_;
+  flush();
+}
+
+void RowWriter::finish() {
+  if (format_ == Format::json) std::printf(rows_ == 0 ? "[]\n" : "\n]\n");
+  flush();
+}
+
+int RowWriter::status() const {
+  if (failed_ == 0) return 0;
+  return rows_ == 1 ? last_status_ : 1;
+}
+
+}  // namespace blip::cli

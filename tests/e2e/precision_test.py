@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""convert, quantize, compare and bench as a person uses them.
+
+    precision_test.py BLIP [unittest arguments]"""
+
+import json
+import pathlib
+import sys
+import unittest
+
+import cli_test
+from cli_test import CRABS, CRABS_CAPTION, MODEL, SAMPLES, CommandTest
+
+
+class Precision(CommandTest):
+    def test_a_converted_model_captions_as_before_and_is_smaller(self):
+        for precision, share in (("f32", 1.01), ("bf16", 0.55), ("int8", 0.32)):
+            out = self.folder / precision
+            self.succeed("convert", MODEL, out, "--precision", precision)
+            self.assertEqual(self.succeed("caption", CRABS, "-m", out), CRABS_CAPTION + "\n")
+            size = (out / "model.safetensors").stat().st_size
+            self.assertLess(size, share * (MODEL / "model.safetensors").stat().st_size)
+
+    def test_an_authors_file_can_be_converted(self):
+        out = self.folder / "authors"
+        self.succeed("convert", cli_test.AUTHORS_MODEL, out, "--precision", "f32", "--vision-heads", 4)
+        before = self.succeed("caption", CRABS, "-m", cli_test.AUTHORS_MODEL, "--vision-heads", 4, "--preset", "paper")
+        self.assertEqual(self.succeed("caption", CRABS, "-m", out, "--preset", "paper"), before)
+
+    def test_nothing_that_exists_is_overwritten(self):
+        self.fail_with(2, "convert", MODEL, SAMPLES, says="exists already")
+        self.fail_with(2, "quantize", MODEL, SAMPLES, "--calibrate", SAMPLES, says="exists already")
+
+    def test_quantize_calibrates_judges_and_keeps_its_figures(self):
+        out = self.folder / "int8"
+        text = self.succeed("quantize", MODEL, out, "--calibrate", SAMPLES)
+        self.assertIn("accuracy gate               passed", text)
+        report = json.loads((out / "config.json").read_text())["blip_precision"]
+        self.assertTrue(report["passes"])
+        self.assertGreater(report["cosine"], 0.999)
+        self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["int8"])
+        self.assertEqual(self.succeed("caption", CRABS, "-m", out), CRABS_CAPTION + "\n")
+        self.fail_with(2, "caption", CRABS, "-m", out, "--precision", "f32", says="int8")
+
+    def test_quantize_needs_two_pictures(self):
+        self.fail_with(2, "quantize", MODEL, self.folder / "out", "--calibrate", CRABS, says="two pictures")
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_compare_tells_how_far_precisions_are_apart(self):
+        same = json.loads(self.succeed("compare", CRABS, "--precision", "f32", "--format", "json"))
+        self.assertAlmostEqual(same["summary"]["cosine"], 1.0, places=12)
+        self.assertEqual(same["summary"]["divergence"], 0.0)
+        other = json.loads(self.succeed("compare", CRABS, "--precision", "bf16", "--format", "json"))
+        self.assertLess(other["summary"]["cosine"], 1.0 - 1e-9)
+        self.assertGreater(other["summary"]["cosine"], 0.9999)
+        self.assertEqual(other["pictures"][0]["wanted"], CRABS_CAPTION)
+
+    def test_compare_with_another_model_fails_the_gate(self):
+        broken = self.model_copy()
+        config = json.loads((broken / "config.json").read_text())
+        config["vision_config"]["layer_norm_eps"] = 0.9
+        (broken / "config.json").write_text(json.dumps(config))
+        done = cli_test.run("compare", CRABS, "-m", broken, "--against-model", MODEL)
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn(b"NOT passed", done.stdout)
+
+    def test_bench_shows_every_part(self):
+        rows = json.loads(self.succeed("bench", CRABS, "--runs", 1, "--tokens", 2, "--format", "json"))
+        self.assertEqual(
+            [p["part"] for p in rows["parts"]],
+            ["decode picture", "preprocess", "vision encoder", "cross keys and values", "per step of 1 sequence"],
+        )
+        self.assertTrue(all(p["seconds"] > 0 for p in rows["parts"]))
+        self.assertGreater(rows["peak_operations_per_second"], 1e8)
+
+
+if __name__ == "__main__":
+    cli_test.BLIP = str(pathlib.Path(sys.argv.pop(1)).resolve())
+    unittest.main()

@@ -89,13 +89,13 @@ blip::IndexManifest build(const std::filesystem::path& folder, blip::IndexKind k
   }
   const double appended = seconds();
   double own = memory("RssAnon");
-  const blip::IndexManifest manifest = writer.commit(
-      {}, [&](std::size_t, std::size_t) { own = std::max(own, memory("RssAnon")); });
+  const blip::IndexManifest manifest =
+      writer.commit({}, [&](std::size_t, std::size_t) { own = std::max(own, memory("RssAnon")); });
   own = std::max(own, memory("RssAnon"));
-  const blip::Json row = {{"build", name(kind)},           {"count", count},
-                          {"append_s", appended - start},  {"commit_s", seconds() - appended},
-                          {"effort", manifest.effort},     {"recall", manifest.recall},
-                          {"own_memory_mib", own},         {"peak_rss_mib", memory("VmHWM")}};
+  const blip::Json row = {{"build", name(kind)},          {"count", count},
+                          {"append_s", appended - start}, {"commit_s", seconds() - appended},
+                          {"effort", manifest.effort},    {"recall", manifest.recall},
+                          {"own_memory_mib", own},        {"peak_rss_mib", memory("VmHWM")}};
   std::printf("%s\n", row.dump().c_str());
   return manifest;
 }

@@ -25,7 +25,7 @@ class Vision(torch.nn.Module):
 
 def main() -> None:
     folder, picture, precision = sys.argv[1:]
-    model = BlipForConditionalGeneration.from_pretrained(folder, attn_implementation="sdpa").eval()
+    model = BlipForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     processor = BlipImageProcessor.from_pretrained(folder)
     image = Image.open(picture)
     image.load()

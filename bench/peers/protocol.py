@@ -6,6 +6,9 @@ import json
 import sys
 import time
 
+OUTPUT = sys.stdout
+sys.stdout = sys.stderr  # what libraries print while they prepare is no answer
+
 
 def serve(vision, caption=None) -> None:
     """`vision()` encodes the picture, `caption()` does that and decodes; each starts from the decoded picture."""
@@ -17,4 +20,4 @@ def serve(vision, caption=None) -> None:
             start = time.perf_counter()
             row["ids"] = caption()
             row["total"] = time.perf_counter() - start
-        print(json.dumps(row), flush=True)
+        print(json.dumps(row), file=OUTPUT, flush=True)

@@ -84,7 +84,7 @@ void Med::forward(std::size_t rows, const SelfAttention& self_attention,
     self_attention_sublayer(i, rows, self_attention, scratch);
     if (!groups.empty()) {
       const Layer& layer = layers_[i];
-      layer.cross_query.forward(scratch.x(), rows, scratch.query());
+      scratch.apply(layer.cross_query, scratch.x(), rows, scratch.query());
       attend_cross(attention_, groups, i, scratch.query(), scratch.attended());
       scratch.add_and_normalise(layer.cross_dense, layer.cross_norm, scratch.attended(), rows);
     }
@@ -96,16 +96,16 @@ void Med::forward(std::size_t rows, const SelfAttention& self_attention,
 void Med::self_attention_sublayer(std::size_t i, std::size_t rows,
                                   const SelfAttention& self_attention, Scratch& s) const {
   const Layer& layer = layers_[i];
-  layer.query.forward(s.x(), rows, s.query());
-  layer.key.forward(s.x(), rows, s.key_.data());
-  layer.value.forward(s.x(), rows, s.value_.data());
+  s.apply(layer.query, s.x(), rows, s.query());
+  s.apply(layer.key, s.x(), rows, s.key_.data());
+  s.apply(layer.value, s.x(), rows, s.value_.data());
   self_attention(i, s.query(), s.key_.data(), s.value_.data(), s.attended());
   s.add_and_normalise(layer.attention_dense, layer.attention_norm, s.attended(), rows);
 }
 
 void Med::feed_forward_sublayer(std::size_t i, std::size_t rows, Scratch& s) const {
   const Layer& layer = layers_[i];
-  layer.intermediate.forward(s.x(), rows, s.hidden_.data(), Epilogue::Activation::gelu);
+  s.apply(layer.intermediate, s.x(), rows, s.hidden_.data(), Epilogue::Activation::gelu);
   s.add_and_normalise(layer.output, layer.output_norm, s.hidden_.data(), rows);
 }
 
@@ -140,9 +140,18 @@ void Med::Scratch::reserve(const TextConfig& config, std::size_t rows) {
   rows_ = rows;
 }
 
+void Med::Scratch::apply(const Linear& linear, const float* input, std::size_t rows, float* y,
+                         Epilogue::Activation activation, const float* residual) const {
+  constexpr std::size_t kManyRows = 64;
+  // In int8 a text's activations keep their bits: only the few-rows product leaves them.
+  const bool many = many_rows_ && rows >= kManyRows && linear.weight().precision == Precision::f32;
+  if (many) return linear.forward_many(input, rows, y, activation, residual);
+  linear.forward(input, rows, y, activation, residual);
+}
+
 void Med::Scratch::add_and_normalise(const Linear& dense, const LayerNorm& norm, const float* input,
                                      std::size_t rows) {
-  dense.forward(input, rows, query(), Epilogue::Activation::none, x());
+  apply(dense, input, rows, query(), Epilogue::Activation::none, x());
   norm.forward(query(), rows, x());
 }
 

@@ -109,6 +109,15 @@ class Med::Scratch {
   float* query() { return query_.data(); }        ///< [M, D]
   float* attended() { return attended_.data(); }  ///< [M, D]
 
+  /// Lets large batches be multiplied as pictures are: faster, but the last bits of a row then
+  /// depend on the size of its batch.
+  void allow_many_rows() { many_rows_ = true; }
+
+  /// y = activation(linear(input)) + residual for `rows` rows.
+  void apply(const Linear& linear, const float* input, std::size_t rows, float* y,
+             Epilogue::Activation activation = Epilogue::Activation::none,
+             const float* residual = nullptr) const;
+
   /// x = LayerNorm(x + dense(input)): how BERT ends each sublayer.
   void add_and_normalise(const Linear& dense, const LayerNorm& norm, const float* input,
                          std::size_t rows);
@@ -117,6 +126,7 @@ class Med::Scratch {
   friend class Med;
   FloatBuffer x_, query_, key_, value_, attended_, hidden_;
   std::size_t rows_ = 0;
+  bool many_rows_ = false;
 };
 
 /// "head-major", as attention_shared() reads: [tokens, heads, head_size] -> [heads, tokens,

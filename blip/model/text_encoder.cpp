@@ -25,6 +25,7 @@ Tensor TextEncoder::forward(std::span<const EncoderText> texts, const Context& c
     groups.back().rows += text.tokens.size();
   }
   Med::Scratch scratch;
+  scratch.allow_many_rows();
   med_.embed(ids, positions, scratch);
   med_.forward(ids.size(), attend_within(med_.attention(), std::move(lengths)), groups, scratch,
                context, probe);

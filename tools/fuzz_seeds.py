@@ -16,6 +16,7 @@ SEEDS = {
     "pickle": ["data/checkpoint/*"],
     "config": ["golden/data/**/*config.json", "../models/default/*.json"],
     "tokenizer": ["golden/data/E_original/*/generate.json", "../models/default/vocab.txt"],
+    "metrics": ["data/metrics/captions.json", "data/metrics/README.md"],
     "image": ["golden/data/B_image/*/input.*", "../models/default/samples/*.png"],
 }
 
@@ -77,7 +78,20 @@ def index() -> dict[str, bytes]:
             "rows": b"\3" + bytes(3 * 96)}
 
 
-WRITTEN = {"tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
+def dataset() -> dict[str, str]:
+    """A file of each kind; the first byte says which it is."""
+    coco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}
+    karpathy = {"images": [{"filepath": "val", "filename": "a.jpg", "split": "test", "cocoid": 1, "sentences": [{"raw": "a cat"}]}]}
+    vqa = {"questions": [{"question_id": 1, "image_id": 1, "question": "what?"}]}
+    authors_vqa = [{"question_id": 1, "question": "what?", "image": "a.jpg", "answer": ["yes"], "dataset": "vqa"}]
+    nlvr = {"sentence": "two cats", "identifier": "dev-1-0-0", "label": "True", "left_url": "l", "right_url": "r"}
+    return {"coco": "\0" + json.dumps(coco), "karpathy": "\0" + json.dumps(karpathy), "vqa": "\1" + json.dumps(vqa),
+            "authors_vqa": "\1" + json.dumps(authors_vqa), "nlvr": "\2" + json.dumps(nlvr) + "\n",
+            "captions": "\3" + json.dumps([{"image_id": 1, "caption": "a cat"}]),
+            "answers": "\4" + json.dumps([{"question_id": 1, "answer": "yes"}]), "labels": "\5dev-1-0-0,True\n"}
+
+
+WRITTEN = {"dataset": dataset, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
 
 
 def main() -> int:

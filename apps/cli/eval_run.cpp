@@ -123,7 +123,9 @@ EvalRun::EvalRun(const EvalFlags& flags, Engine engine, const std::string& task,
 std::vector<std::size_t> EvalRun::open_items(std::size_t count,
                                              const std::function<Json(std::size_t)>& id_of) const {
   std::unordered_set<std::string> done;
-  for_each_row([&](const Json& row) { done.insert(row.at("id").dump()); });
+  for_each_row([&](const Json& row) {
+    if (!row.at("value").is_null()) done.insert(row.at("id").dump());
+  });
   std::vector<std::size_t> items;
   for (std::size_t i = 0; i < count; ++i) {
     if (!done.contains(id_of(i).dump())) items.push_back(i);

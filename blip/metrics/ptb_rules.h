@@ -25,7 +25,7 @@ enum class Treatment {
   cut_two,     ///< the last two characters are a token of their own
   cut_three,   ///< the last three are
   full_stop,   ///< the full stop at the end is seen once more
-  initial,     ///< the same, but it leaves a token of two characters: "I."
+  initial,     ///< the same, and a token of two characters, such as "I.", is shown without it
 };
 
 /// A piece of pattern that others name in braces.

@@ -70,7 +70,7 @@ HWY_INLINE void prefetch_ahead(const W* tile, std::size_t k, std::size_t columns
 /// The sums of the lanes of four vectors at once, in an order that does not depend on their places.
 template <class V, class T>
 HWY_INLINE void sums_of_lanes(const V (&v)[4], T* sums) {
-  const hn::DFromV<V> d;
+  [[maybe_unused]] const hn::DFromV<V> d;
 #if HWY_TARGET == HWY_SCALAR
   for (std::size_t i = 0; i < 4; ++i) sums[i] = hn::GetLane(v[i]);
 #else

@@ -197,7 +197,7 @@ class Caption(EvalTest):
         self.fail_with(2, *self.arguments, says="another inputs")
         header = self.journal.read_text().splitlines()[0]
         self.annotations.write_text(self.annotations.read_text()[:-1])
-        for row in ("[]", "7", '{"id": 10}', '{"id": "x", "value": "y"}'):
+        for row in ("[]", "7", '{"id": 10}', '{"value": 10}'):
             self.journal.write_text(f"{header}\n{row}\n")
             self.fail_with(4, *self.arguments, says="none of this task")
         self.journal.write_text("nonsense\n")

@@ -1,0 +1,67 @@
+// Any bytes as each kind of annotation and result file; the first byte says which.
+#include <unistd.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <span>
+#include <string>
+
+#include "blip/base/error.h"
+#include "blip/dataset/caption_dataset.h"
+#include "blip/dataset/nlvr_dataset.h"
+#include "blip/dataset/results.h"
+#include "blip/dataset/vqa_dataset.h"
+
+namespace {
+
+/// The readers take files. One in memory would do, where the system has it.
+const std::string& scratch_file() {
+  static const std::string path = [] {
+    std::string name = (std::filesystem::temp_directory_path() / "blip_fuzz_XXXXXX").string();
+    const int descriptor = mkstemp(name.data());
+    if (descriptor < 0) std::abort();
+    close(descriptor);
+    std::atexit([] { unlink(scratch_file().c_str()); });
+    return name;
+  }();
+  return path;
+}
+
+void read(int kind, const std::filesystem::path& file) {
+  switch (kind) {
+    case 0:
+      blip::read_captions(file);
+      break;
+    case 1:
+      blip::read_vqa(std::span(&file, 1));
+      break;
+    case 2:
+      blip::read_nlvr(file);
+      break;
+    case 3:
+      blip::read_caption_results(file);
+      break;
+    case 4:
+      blip::read_vqa_results(file);
+      break;
+    default:
+      blip::read_nlvr_results(file);
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  std::FILE* file = std::fopen(scratch_file().c_str(), "wb");
+  if (file == nullptr) std::abort();
+  std::fwrite(data + 1, 1, size - 1, file);
+  std::fclose(file);
+  try {
+    read(data[0] % 6, scratch_file());
+  } catch (const blip::Error&) {
+  }
+  return 0;
+}

@@ -7,8 +7,14 @@
 #include "blip/base/error.h"
 #include "blip/generation/generation_config.h"
 #include "blip/image/decode.h"
+#include "blip/image/encode.h"
 #include "blip/tasks/captioning.h"
 #include "blip/tasks/engine.h"
+#include "blip/tasks/features.h"
+#include "blip/tasks/localization.h"
+#include "blip/tasks/matching.h"
+#include "blip/tasks/nlvr.h"
+#include "blip/tasks/vqa.h"
 
 namespace blip {
 

@@ -81,14 +81,14 @@ int run(const CaptionFlags& flags) {
   const bool paper = flags.preset == Preset::paper && flags.prompt_option->count() == 0;
   const std::string prompt = paper ? std::string(kPaperPrompt) : flags.prompt;
   captioner.validate(prompt, options);
-  return write_rows(
-      flags.pictures, inputs, captioner.engine(), flags.format,
-      [&](std::span<PictureRow* const> rows) {
-        std::vector<CaptionRequest> requests;
-        for (const PictureRow* row : rows) requests.push_back({row->image, prompt});
-        const auto captions = captioner.caption(requests, options, flags.pictures.context());
-        for (std::size_t i = 0; i < rows.size(); ++i) fill(*rows[i], captions[i]);
-      });
+  return write_rows(flags.pictures, inputs, captioner.engine(), flags.format,
+                    [&](std::span<PictureRow* const> rows) {
+                      std::vector<CaptionRequest> requests;
+                      for (const PictureRow* row : rows) requests.push_back({row->image, prompt});
+                      const auto captions =
+                          captioner.caption(requests, options, flags.pictures.context());
+                      for (std::size_t i = 0; i < rows.size(); ++i) fill(*rows[i], captions[i]);
+                    });
 }
 
 }  // namespace

@@ -81,15 +81,17 @@ void add_classify_command(CLI::App& app, int& status) {
                                        "by ITM, which is exact and reads the picture once for "
                                        "every label, instead of ITC");
   command
-      ->add_option("--temperature", options.temperature,
-                   "what similarities are divided by before the softmax (default: the checkpoint's, "
-                   "else 0.07)")
+      ->add_option(
+          "--temperature", options.temperature,
+          "what similarities are divided by before the softmax (default: the checkpoint's, "
+          "else 0.07)")
       ->check(CLI::Range(1e-4, 1e4))
       ->excludes(itm);
   command
-      ->add_option("--itm-token", options.itm_token,
-                   "what stands before a text for ITM: enc as in the authors' evaluation (default), "
-                   "or cls as transformers has it")
+      ->add_option(
+          "--itm-token", options.itm_token,
+          "what stands before a text for ITM: enc as in the authors' evaluation (default), "
+          "or cls as transformers has it")
       ->transform(CLI::CheckedTransformer(kItmTokens).description("{enc,cls}"))
       ->needs(itm);
   command

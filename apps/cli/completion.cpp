@@ -21,7 +21,7 @@ struct Argument {
 };
 
 struct Command {
-  std::string path;  ///< "blip index build"
+  std::string path;                                              ///< "blip index build"
   std::vector<std::pair<std::string, std::string>> subcommands;  ///< names and descriptions
   std::vector<Argument> arguments;
 };
@@ -130,9 +130,9 @@ std::string bash_script(const std::vector<Command>& commands) {
     std::vector<std::string> options;
     for (const Argument& argument : command.arguments)
       options.insert(options.end(), argument.names.begin(), argument.names.end());
-    script += "    " + shell_word(command.path) + ") if [[ $cur == -* ]]; then words=" +
-              shell_word(join(options, " ")) + "; else words=" +
-              shell_word(join(words_of(command), " ")) + "; fi ;;\n";
+    script += "    " + shell_word(command.path) +
+              ") if [[ $cur == -* ]]; then words=" + shell_word(join(options, " ")) +
+              "; else words=" + shell_word(join(words_of(command), " ")) + "; fi ;;\n";
   }
   return script +
          "  esac\n"
@@ -148,8 +148,8 @@ std::string zsh_argument(const Argument& argument) {
   if (argument.names.empty()) {
     return shell_word("*" + std::string(argument.choices.empty() ? ":file:_files" : value));
   }
-  const std::string rest =
-      "[" + escaped(argument.description, "\\[]:", "\\") + "]" + (argument.takes_value ? value : "");
+  const std::string rest = "[" + escaped(argument.description, "\\[]:", "\\") + "]" +
+                           (argument.takes_value ? value : "");
   std::vector<std::string> specs;
   for (const std::string& name : argument.names) specs.push_back(shell_word("*" + name + rest));
   return join(specs, " ");
@@ -212,7 +212,8 @@ std::string fish_script(const std::vector<Command>& commands) {
     for (const Argument& argument : command.arguments) {
       std::string line = start;
       for (const std::string& name : argument.names) {
-        line += name.starts_with("--") ? "-l " + name.substr(2) + " " : "-s " + name.substr(1) + " ";
+        line +=
+            name.starts_with("--") ? "-l " + name.substr(2) + " " : "-s " + name.substr(1) + " ";
       }
       if (argument.names.empty() && argument.choices.empty()) continue;  // files, as by default
       if (argument.takes_value && !argument.names.empty()) line += "-r ";
@@ -232,7 +233,8 @@ const std::map<std::string, Script> kShells = {
 
 void add_completion_command(CLI::App& app, int&) {
   CLI::App* command = app.add_subcommand(
-      "completion", "Write a script that lets a shell complete this program's commands and options");
+      "completion",
+      "Write a script that lets a shell complete this program's commands and options");
   const auto shell = std::make_shared<std::string>();
   std::vector<std::string> names;
   for (const auto& [name, script] : kShells) names.push_back(name);

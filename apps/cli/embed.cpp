@@ -62,8 +62,7 @@ class EmbedRun {
 
  private:
   void add_texts(std::span<const std::string> texts) {
-    const Features features =
-        extractor_.text_features(texts, options_, flags_.pictures.context());
+    const Features features = extractor_.text_features(texts, options_, flags_.pictures.context());
     append(features);
     for (std::size_t i = 0; i < texts.size(); ++i)
       table_.rows.push_back(
@@ -98,10 +97,9 @@ class EmbedRun {
 
   void append(const Features& features) {
     if (table_.width != 0 && table_.width != features.width) {
-      throw Error(ErrorCode::usage,
-                  "states of pictures are " + std::to_string(features.width) +
-                      " wide and those of texts " + std::to_string(table_.width) +
-                      "; write them to two files");
+      throw Error(ErrorCode::usage, "states of pictures are " + std::to_string(features.width) +
+                                        " wide and those of texts " + std::to_string(table_.width) +
+                                        "; write them to two files");
     }
     table_.width = features.width;
     table_.values.insert(table_.values.end(), features.values.begin(), features.values.end());

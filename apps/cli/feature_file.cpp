@@ -60,10 +60,9 @@ void write_feature_file(const std::filesystem::path& file, const FeatureTable& t
   features.shape = {static_cast<std::int64_t>(table.rows.size()),
                     static_cast<std::int64_t>(table.width)};
   features.bytes = std::as_bytes(std::span(table.values));
-  write_safetensors(file, {{"features", features}},
-                    {{"kind", table.kind},
-                     {"rows", dump(table.rows)},
-                     {"errors", dump(table.errors)}});
+  write_safetensors(
+      file, {{"features", features}},
+      {{"kind", table.kind}, {"rows", dump(table.rows)}, {"errors", dump(table.errors)}});
 }
 
 }  // namespace blip::cli

@@ -10,10 +10,10 @@ namespace blip::cli {
 /// Vectors and what each of them is of.
 struct FeatureTable {
   std::size_t width = 0;
-  std::vector<float> values;     ///< [rows, width]
-  Json rows = Json::array();     ///< one object for each, such as {"path": "a.png"}
-  Json errors = Json::array();   ///< inputs that have no row, with their "error"
-  std::string kind;              ///< "raw", "projected" or "normalised"
+  std::vector<float> values;    ///< [rows, width]
+  Json rows = Json::array();    ///< one object for each, such as {"path": "a.png"}
+  Json errors = Json::array();  ///< inputs that have no row, with their "error"
+  std::string kind;             ///< "raw", "projected" or "normalised"
 };
 
 /// Throws Error{usage} for a name that ends in neither .npy nor .safetensors.

@@ -51,10 +51,10 @@ std::string text_of(const HeatmapFlags& flags, const Engine& engine, const Encod
 
 /// Text: the text, then the hottest patch as shares of the picture's width and height.
 void fill(Row& row, const HeatmapFlags& flags, const std::string& text, const HeatMap& map) {
-  row.findings = {{"text", text},          {"word", flags.word},       {"truncated", map.truncated},
-                  {"rows", map.rows},      {"columns", map.columns},   {"values", map.values}};
-  const auto hottest = static_cast<int>(
-      std::max_element(map.values.begin(), map.values.end()) - map.values.begin());
+  row.findings = {{"text", text},     {"word", flags.word},     {"truncated", map.truncated},
+                  {"rows", map.rows}, {"columns", map.columns}, {"values", map.values}};
+  const auto hottest =
+      static_cast<int>(std::max_element(map.values.begin(), map.values.end()) - map.values.begin());
   char place[64];
   std::snprintf(place, sizeof place, "\t%.3f\t%.3f", (hottest % map.columns + 0.5) / map.columns,
                 (hottest / map.columns + 0.5) / map.rows);
@@ -108,7 +108,7 @@ void add_heatmap_command(CLI::App& app, int& status) {
   command
       ->add_option("--layer", flags->options.layers,
                    "layer to take cross-attention from, counted from 0; given several times, their "
-                   "mean (default: 7 of 12)")
+                   "mean (default: 7 of 12 for gradient, else the last)")
       ->allow_extra_args(false);
   command
       ->add_option("--max-text-length", flags->options.max_length,

@@ -35,7 +35,8 @@ constexpr Example kExamples[] = {
      "blip index build -r photos/ -o photos.index --model blip-itm-base-coco"},
     {"index build", "an index of the lines of a file",
      "blip index build --texts captions.txt -o captions.index --model blip-itm-base-coco"},
-    {"index add", "new and changed pictures of the folder", "blip index add photos.index -r photos/"},
+    {"index add", "new and changed pictures of the folder",
+     "blip index add photos.index -r photos/"},
     {"index info", "what is in it, and whether all of it is whole",
      "blip index info photos.index --verify"},
     {"search", "the ten pictures nearest to a text",
@@ -46,8 +47,35 @@ constexpr Example kExamples[] = {
     {"classify", "which of three labels fits",
      "blip classify photo.jpg --label cat --label dog --label horse --model blip-itm-base-coco"},
     {"classify", "labels of a file, in two texts each",
-     "blip classify photos/ --labels birds.txt --template \"a photo of a {}\" --template \"a {} in a "
+     "blip classify photos/ --labels birds.txt --template \"a photo of a {}\" --template \"a {} in "
+     "a "
      "tree\" --model blip-itm-base-coco"},
+    {"heatmap", "where in a picture a word looks",
+     "blip heatmap photo.jpg --text \"a dog on a beach\" --word dog -o dog.png --model "
+     "blip-itm-base-coco"},
+    {"eval caption", "the metrics of a file of captions, without any model",
+     "blip eval caption --annotations captions_val2014.json --results captions.json"},
+    {"eval caption", "captions of a folder's pictures with the paper's settings, and their metrics",
+     "blip eval caption --annotations coco_karpathy_test.json --images coco/ -o captions.json "
+     "--preset paper --model blip-image-captioning-large"},
+    {"eval retrieval", "recall both ways, as the authors measure it",
+     "blip eval retrieval --annotations coco_karpathy_test.json --images coco/ -o "
+     "scores.safetensors "
+     "--model model_base_retrieval_coco.pth"},
+    {"eval vqa", "the accuracy of answers that are ranked, as in the paper",
+     "blip eval vqa --annotations annotations.json --questions questions.json --answers "
+     "answer_list.json --images coco/ -o answers.json --model model_base_vqa_capfilt_large.pth"},
+    {"eval nlvr", "accuracy and consistency",
+     "blip eval nlvr --annotations test1.json --images test1/ -o predictions.csv --model "
+     "model_base_nlvr.pth"},
+    {"convert", "a folder of half the size, which starts at once",
+     "blip convert model_large_caption.pth blip-large-bf16 --precision bf16"},
+    {"quantize", "int8 weights, judged on pictures of yours",
+     "blip quantize blip-image-captioning-base blip-base-int8 --calibrate photos/"},
+    {"compare", "how far bf16 is from f32",
+     "blip compare photos/ --precision bf16 --against f32 --model blip-image-captioning-base"},
+    {"bench", "what each part of a model takes on this machine",
+     "blip bench photo.jpg --model blip-image-captioning-base"},
     {"tokenize", "the token ids of a text", "blip tokenize \"two blue crabs\""},
     {"preprocess", "pictures as the model sees them",
      "blip preprocess photo.jpg -o pixels.safetensors"},

@@ -58,8 +58,8 @@ class IndexRun {
       add_pictures();
     }
     Progress progress(writer_.rows());
-    const IndexManifest after = writer_.commit(
-        context_, [&](std::size_t done, std::size_t) { progress.update(done); });
+    const IndexManifest after =
+        writer_.commit(context_, [&](std::size_t done, std::size_t) { progress.update(done); });
     progress.clear();
     report(after);
     return errors_.empty() ? 0 : 1;
@@ -87,21 +87,21 @@ class IndexRun {
       }
     }
     std::size_t next = 0;
-    for_each_batch(input_.pictures, fresh, extractor_.engine(),
-                   [&](std::span<PictureRow> rows, Progress& progress) {
-                     for (const PictureRow& row : rows) {
-                       const IndexEntry& entry = entries[next++];
-                       if (row.error) {
-                         progress.clear();
-                         fail(row.subject, *row.error);
-                         continue;
-                       }
-                       append(entry, extractor_
-                                         .image_features({&row.image, 1}, FeatureKind::normalised,
-                                                         context_)
-                                         .values);
-                     }
-                   });
+    for_each_batch(
+        input_.pictures, fresh, extractor_.engine(),
+        [&](std::span<PictureRow> rows, Progress& progress) {
+          for (const PictureRow& row : rows) {
+            const IndexEntry& entry = entries[next++];
+            if (row.error) {
+              progress.clear();
+              fail(row.subject, *row.error);
+              continue;
+            }
+            append(entry,
+                   extractor_.image_features({&row.image, 1}, FeatureKind::normalised, context_)
+                       .values);
+          }
+        });
   }
 
   void add_texts(const std::vector<std::string>& texts, int max_length) {
@@ -149,12 +149,9 @@ class IndexRun {
                   std::string(name(after.settings.content)).c_str());
       return;
     }
-    const Json json = {{"index", input_.index},
-                       {"added", added_},
-                       {"recovered", writer_.recovered()},
-                       {"unchanged", unchanged_},
-                       {"errors", errors_},
-                       {"count", after.live()}};
+    const Json json = {
+        {"index", input_.index},   {"added", added_},   {"recovered", writer_.recovered()},
+        {"unchanged", unchanged_}, {"errors", errors_}, {"count", after.live()}};
     std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
   }
 
@@ -192,10 +189,9 @@ int add(IndexInput flags) {
   const IndexManifest manifest = read_manifest(flags.index);
   const Engine engine = load_engine_for(manifest, flags.pictures.model);
   flags.pictures.image.options = image_options_of(manifest);
-  const IndexSettings settings =
-      content == IndexContent::texts
-          ? text_index_settings(engine, max_length_of(manifest))
-          : image_index_settings(engine, flags.pictures.image.options);
+  const IndexSettings settings = content == IndexContent::texts
+                                     ? text_index_settings(engine, max_length_of(manifest))
+                                     : image_index_settings(engine, flags.pictures.image.options);
   return IndexRun(flags, engine, IndexWriter::open(flags.index, settings)).run();
 }
 
@@ -231,8 +227,9 @@ void info(const InfoFlags& flags) {
   }
   for (const auto& [key, value] : json.items()) {
     std::printf("%-14s %s\n", key.c_str(),
-                value.is_string() ? in_quotes(value.get<std::string>()).c_str()
-                                  : value.dump(-1, ' ', true, Json::error_handler_t::replace).c_str());
+                value.is_string()
+                    ? in_quotes(value.get<std::string>()).c_str()
+                    : value.dump(-1, ' ', true, Json::error_handler_t::replace).c_str());
   }
   if (flags.verify) std::printf("every row matches its checksum\n");
 }
@@ -271,8 +268,9 @@ void add_build_command(CLI::App& index, int& status) {
 
 void add_add_command(CLI::App& index, int& status) {
   CLI::App* command = index.add_subcommand(
-      "add", "Add pictures or texts to an index: what it has unchanged is skipped, what changed is "
-             "replaced");
+      "add",
+      "Add pictures or texts to an index: what it has unchanged is skipped, what changed is "
+      "replaced");
   const auto flags = std::make_shared<IndexInput>();
   command->add_option("INDEX", flags->index, "folder of the index")->required();
   add_input(*command, *flags);

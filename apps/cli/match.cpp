@@ -74,8 +74,9 @@ int run(const MatchFlags& flags) {
 
 void add_match_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand(
-      "match", "Tell how well texts describe each picture: probability of a match (ITM) and "
-               "similarity (ITC)");
+      "match",
+      "Tell how well texts describe each picture: probability of a match (ITM) and "
+      "similarity (ITC)");
   const auto flags = std::make_shared<MatchFlags>();
   flags->pictures.add_to(*command);
   flags->texts.add_to(*command, "text", "texts", "what to compare the pictures with");
@@ -84,9 +85,10 @@ void add_match_command(CLI::App& app, int& status) {
                    "compute one score: itm (the exact one), or itc (much faster with many texts)")
       ->check(CLI::IsMember({"itm", "itc"}));
   command
-      ->add_option("--itm-token", flags->options.itm_token,
-                   "what stands before a text for ITM: enc as in the authors' evaluation (default), "
-                   "or cls as transformers has it")
+      ->add_option(
+          "--itm-token", flags->options.itm_token,
+          "what stands before a text for ITM: enc as in the authors' evaluation (default), "
+          "or cls as transformers has it")
       ->transform(CLI::CheckedTransformer(kItmTokens).description("{enc,cls}"));
   command
       ->add_option("--max-text-length", flags->options.max_length,

@@ -47,8 +47,8 @@ int run(const NlvrFlags& flags) {
   const std::vector<std::string> statements = flags.texts.read();
   const std::vector<PictureInput> inputs = expand_inputs({flags.left, flags.right}, false);
   if (inputs.size() != 2) {
-    throw Error(ErrorCode::usage, "nlvr takes two pictures, but " + std::to_string(inputs.size()) +
-                                      " were found");
+    throw Error(ErrorCode::usage,
+                "nlvr takes two pictures, but " + std::to_string(inputs.size()) + " were found");
   }
   const VisualReasoner reasoner(Engine::load(flags.model.path(), flags.model.options));
   const Context context{flags.model.num_threads, &stop_requested()};
@@ -73,8 +73,8 @@ int run(const NlvrFlags& flags) {
 }  // namespace
 
 void add_nlvr_command(CLI::App& app, int& status) {
-  CLI::App* command = app.add_subcommand(
-      "nlvr", "Tell whether statements about two pictures are true (NLVR2)");
+  CLI::App* command =
+      app.add_subcommand("nlvr", "Tell whether statements about two pictures are true (NLVR2)");
   const auto flags = std::make_shared<NlvrFlags>();
   command->add_option("LEFT", flags->left, "the left picture, or - for standard input")->required();
   command->add_option("RIGHT", flags->right, "the right picture")->required();

@@ -70,18 +70,16 @@ class SearchRun {
   int run() {
     try {
       for (const std::string& text : flags_.texts) {
-        write({{"text", text}}, text,
-              [&](const RetrievalOptions& options) {
-                return retriever_.find(text, options, context_);
-              });
+        write({{"text", text}}, text, [&](const RetrievalOptions& options) {
+          return retriever_.find(text, options, context_);
+        });
       }
       for (const PictureInput& input : expand_inputs(flags_.images, false)) {
         write({{"path", input.name}}, input.name, [&](const RetrievalOptions& options) {
           ImageOptions image_options = image_options_of(retriever_.index().manifest());
           image_options.max_pixels = flags_.max_pixels;
           const Image image = load_input(input, image_options);
-          const EncodedImage encoded =
-              retriever_.engine().encode({&image, 1}, context_).front();
+          const EncodedImage encoded = retriever_.engine().encode({&image, 1}, context_).front();
           return retriever_.find(encoded, options, context_);
         });
       }
@@ -164,9 +162,10 @@ void add_search_command(CLI::App& app, int& status) {
                    "when the index was made, to find 99 % of the nearest)")
       ->check(CLI::PositiveNumber);
   command
-      ->add_option("--itm-token", options.itm_token,
-                   "what stands before a text for ITM: enc as in the authors' evaluation (default), "
-                   "or cls as transformers has it")
+      ->add_option(
+          "--itm-token", options.itm_token,
+          "what stands before a text for ITM: enc as in the authors' evaluation (default), "
+          "or cls as transformers has it")
       ->transform(CLI::CheckedTransformer(kItmTokens).description("{enc,cls}"));
   command
       ->add_option("--max-text-length", options.max_length,
@@ -174,8 +173,7 @@ void add_search_command(CLI::App& app, int& status) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   command
-      ->add_option("--max-pixels", flags->max_pixels,
-                   "refuse larger pictures before decoding them")
+      ->add_option("--max-pixels", flags->max_pixels, "refuse larger pictures before decoding them")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   add_format_flag(*command, flags->format);

@@ -28,7 +28,7 @@ struct VqaFlags {
   GenerationFlags generation;
   std::string answers;
   CLI::Option* top_k = nullptr;  ///< of the generation flags: its second meaning here
-  int num_answers = 0;  ///< 0: not given
+  int num_answers = 0;           ///< 0: not given
   Format format = Format::text;
 };
 
@@ -56,8 +56,7 @@ Answerer ranker(const VqaFlags& flags, const QuestionAnswerer& answerer) {
   if (flags.top_k->count() > 0) options.top_k = flags.top_k->as<int>();
   const auto wanted = static_cast<std::size_t>(std::max(flags.num_answers, 1));
   return [&flags, &answerer, list, options, wanted](std::span<const Question> questions) {
-    std::vector<Answers> all =
-        answerer.rank(questions, list, options, flags.pictures.context());
+    std::vector<Answers> all = answerer.rank(questions, list, options, flags.pictures.context());
     for (Answers& one : all) one.answers.resize(std::min(one.answers.size(), wanted));
     return all;
   };
@@ -106,11 +105,13 @@ int run(const VqaFlags& flags) {
                     [&](std::span<PictureRow* const> rows) {
                       std::vector<Question> questions;
                       for (const PictureRow* row : rows) {
-                        for (const std::string& text : texts) questions.push_back({row->image, text});
+                        for (const std::string& text : texts)
+                          questions.push_back({row->image, text});
                       }
                       const std::vector<Answers> all = answer(questions);
                       for (std::size_t i = 0; i < rows.size(); ++i)
-                        fill(*rows[i], texts, std::span(all).subspan(i * texts.size(), texts.size()));
+                        fill(*rows[i], texts,
+                             std::span(all).subspan(i * texts.size(), texts.size()));
                     });
 }
 
@@ -133,10 +134,9 @@ void add_vqa_command(CLI::App& app, int& status) {
   const auto flags = std::make_shared<VqaFlags>();
   flags->pictures.add_to(*command);
   flags->questions.add_to(*command, "question", "questions", "what to ask");
-  command
-      ->add_option("--answers", flags->answers,
-                   "choose from the answers in this file (one in each line, or a .json array of "
-                   "strings) by their likelihood, instead of writing one");
+  command->add_option("--answers", flags->answers,
+                      "choose from the answers in this file (one in each line, or a .json array of "
+                      "strings) by their likelihood, instead of writing one");
   command
       ->add_option("--num-answers", flags->num_answers,
                    "answers to each question, best first (default: 1; without --answers, by at "
@@ -160,7 +160,8 @@ void add_vqa_command(CLI::App& app, int& status) {
   flags->top_k = command->get_option("--top-k");
   flags->top_k->description(
       "with --answers: so many, by the probability of their first token, are compared whole "
-      "(default 128); else " + flags->top_k->get_description());
+      "(default 128); else " +
+      flags->top_k->get_description());
   command->callback([flags, command, &status] {
     check(*flags, *command);
     status = run(*flags);

@@ -24,15 +24,16 @@ void check(int status) {
 }  // namespace
 
 std::string encode_png(const Image& image) {
-  const auto pixels = static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height);
+  const auto pixels =
+      static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height);
   if (image.width <= 0 || image.height <= 0 || image.rgb.size() != 3 * pixels) {
     throw Error(ErrorCode::usage, "a picture of " + std::to_string(image.width) + " x " +
                                       std::to_string(image.height) +
                                       " pixels must have 3 values for each, but has " +
                                       std::to_string(image.rgb.size()));
   }
-  const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(
-      spng_ctx_new(SPNG_CTX_ENCODER), &spng_ctx_free);
+  const std::unique_ptr<spng_ctx, decltype(&spng_ctx_free)> context(spng_ctx_new(SPNG_CTX_ENCODER),
+                                                                    &spng_ctx_free);
   if (!context) throw std::bad_alloc();
   check(spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1));
   spng_ihdr header = {};

@@ -33,12 +33,26 @@ int sgemm_(const char* transpose_a, const char* transpose_b, const int* m, const
 }
 
 // What faiss' quantisers and rotations would need.
-int ssyrk_() { not_here("ssyrk"); }
-int dgemm_() { not_here("dgemm"); }
-int sgeqrf_() { not_here("sgeqrf"); }
-int sorgqr_() { not_here("sorgqr"); }
-int sgesvd_() { not_here("sgesvd"); }
-int dgesvd_() { not_here("dgesvd"); }
-int dsyev_() { not_here("dsyev"); }
+int ssyrk_() {
+  not_here("ssyrk");
+}
+int dgemm_() {
+  not_here("dgemm");
+}
+int sgeqrf_() {
+  not_here("sgeqrf");
+}
+int sorgqr_() {
+  not_here("sorgqr");
+}
+int sgesvd_() {
+  not_here("sgesvd");
+}
+int dgesvd_() {
+  not_here("dgesvd");
+}
+int dsyev_() {
+  not_here("dsyev");
+}
 
 }  // extern "C"

@@ -38,8 +38,7 @@ constexpr char kMagic[8] = {'B', 'L', 'I', 'P', 'H', 'N', 'S', 'W'};
 /// for the oldest x86-64, where its own distances take ten times as long as these.
 class StoredDistances final : public faiss::DistanceComputer {
  public:
-  explicit StoredDistances(const VectorView& vectors)
-      : vectors_(vectors), dot_(dot_product()) {}
+  explicit StoredDistances(const VectorView& vectors) : vectors_(vectors), dot_(dot_product()) {}
 
   void set_query(const float* query) override { query_ = query; }
   float operator()(idx_t i) override { return distance(query_, row(i)); }
@@ -93,8 +92,7 @@ struct Walker {
 
 std::vector<Walker> walkers_for(const VectorView& vectors, std::size_t rows, std::size_t work) {
   const auto threads = static_cast<std::size_t>(omp_get_max_threads());
-  return std::vector<Walker>(std::min(threads, work),
-                             Walker(vectors, rows));
+  return std::vector<Walker>(std::min(threads, work), Walker(vectors, rows));
 }
 
 /// f(walker, i) for i from `begin` to `end`, in parallel. Exceptions must not leave the region.
@@ -102,7 +100,7 @@ template <class Function>
 void walk(std::vector<Walker>& walkers, std::size_t begin, std::size_t end, Function f) {
   std::atomic<bool> failed{false};
   std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic, 8) num_threads(static_cast<int>(walkers.size()))
+#pragma omp parallel for schedule(dynamic, 8) num_threads(static_cast <int>(walkers.size()))
   for (std::size_t i = begin; i < end; ++i) {
     if (failed) continue;
     try {
@@ -174,13 +172,8 @@ std::size_t Graph::rows() const {
 
 void Graph::write(std::ostream& out) const {
   std::vector<std::uint8_t> levels(hnsw_->levels.begin(), hnsw_->levels.end());
-  Header header{{},
-                1,
-                kLinks,
-                levels.size(),
-                hnsw_->entry_point,
-                hnsw_->max_level,
-                hnsw_->neighbors.size()};
+  Header header{
+      {}, 1, kLinks, levels.size(), hnsw_->entry_point, hnsw_->max_level, hnsw_->neighbors.size()};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   write_bytes(out, std::as_bytes(std::span(&header, 1)));
   write_bytes(out, bytes_of(levels));
@@ -217,7 +210,8 @@ Graph Graph::parse(std::span<const std::byte> bytes, std::size_t rows, std::stri
   }
   if (neighbours != header.neighbours) fail("has another size than its levels need");
   prepare(hnsw, rows, neighbours);
-  std::memcpy(hnsw.neighbors.data(), bytes.data() + rows, neighbours * sizeof(int));
+  const auto links = bytes.subspan(rows);
+  std::copy(links.begin(), links.end(), std::as_writable_bytes(std::span(hnsw.neighbors)).begin());
   hnsw.entry_point = header.entry_point;
   hnsw.max_level = header.max_level;
   if (const std::string fault = fault_of(hnsw); !fault.empty()) fail("has " + fault);
@@ -248,8 +242,8 @@ void Graph::insert(const VectorView& vectors, std::span<const std::uint32_t> row
     const std::size_t end = std::min(begin + kBatch, rows.size());
     walk(walkers, begin, end, [&](Walker& walker, std::size_t i) {
       walker.distances.set_query(vectors[rows[i]]);
-      hnsw_->add_with_locks(walker.distances, hnsw_->levels[rows[i]] - 1,
-                            static_cast<int>(rows[i]), locks.get(), walker.visited);
+      hnsw_->add_with_locks(walker.distances, hnsw_->levels[rows[i]] - 1, static_cast<int>(rows[i]),
+                            locks.get(), walker.visited);
     });
     if (progress) progress(end, rows.size());
   }

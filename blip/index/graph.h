@@ -19,8 +19,8 @@ namespace blip {
 /// Told how much of a long work is done, from the thread that does it.
 using IndexProgress = std::function<void(std::size_t done, std::size_t total)>;
 
-/// The graph of an HNSW index (faiss'), over vectors that lie elsewhere: row i of the graph is row i
-/// of the vectors. Searching is const and safe from several threads.
+/// The graph of an HNSW index (faiss'), over vectors that lie elsewhere: row i of the graph is row
+/// i of the vectors. Searching is const and safe from several threads.
 class Graph {
  public:
   Graph();
@@ -43,8 +43,8 @@ class Graph {
   void insert(const VectorView& vectors, std::span<const std::uint32_t> rows,
               const Context& context, const IndexProgress& progress = {});
 
-  /// The nearest `ef` rows of each query [queries, width] that a walk with as many candidates finds,
-  /// nearest first. Parallel over queries.
+  /// The nearest `ef` rows of each query [queries, width] that a walk with as many candidates
+  /// finds, nearest first. Parallel over queries.
   std::vector<std::vector<Neighbour>> search(const VectorView& vectors,
                                              std::span<const float> queries, std::size_t ef) const;
 

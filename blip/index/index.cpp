@@ -92,8 +92,7 @@ std::vector<std::vector<Neighbour>> VectorIndex::search_all(std::span<const floa
 }
 
 std::vector<std::vector<Neighbour>> VectorIndex::search_graph(std::span<const float> queries,
-                                                              std::size_t k,
-                                                              std::size_t ef) const {
+                                                              std::size_t k, std::size_t ef) const {
   // Removed rows lead on to others, but take places among the candidates.
   if (!removed_.empty()) ef += ef * manifest_.removed_count / manifest_.count;
   if (ef >= manifest_.count) return search_all(queries, k);
@@ -113,8 +112,8 @@ void VectorIndex::verify(const Context& context) const {
     rows_.verify(row);
   }
   if (lists_.file && !lists_.lists.holds_vectors_of(rows_.vectors())) {
-    throw Error(ErrorCode::io, lists_.file->path().string() +
-                                   " holds other vectors than the rows that it names");
+    throw Error(ErrorCode::io,
+                lists_.file->path().string() + " holds other vectors than the rows that it names");
   }
 }
 

@@ -27,8 +27,8 @@ RowMarks read_removed(const std::filesystem::path& folder, const IndexManifest& 
 /// between threads; writers do not disturb it.
 class VectorIndex {
  public:
-  /// Throws Error{not_found} when the folder is no index, Error{io} when it is damaged, cut short or
-  /// its first build has not ended, Error{unsupported} for a later version of the format.
+  /// Throws Error{not_found} when the folder is no index, Error{io} when it is damaged, cut short
+  /// or its first build has not ended, Error{unsupported} for a later version of the format.
   static VectorIndex open(const std::filesystem::path& folder);
 
   const IndexManifest& manifest() const { return manifest_; }

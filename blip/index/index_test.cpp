@@ -166,12 +166,13 @@ TEST_P(OfEveryKind, AKilledBuildGoesOnWhereItWas) {
   waitpid(child, &status, 0);
   ASSERT_EQ(status, 0);
   EXPECT_EQ(code_of([&] { VectorIndex::open(path()); }, "unfinished"), ErrorCode::io);
-  EXPECT_EQ(code_of([&] {
-              IndexSettings other = settings();
-              other.model = "another";
-              IndexWriter::create(path(), other);
-            },
-                    "another model"),
+  EXPECT_EQ(code_of(
+                [&] {
+                  IndexSettings other = settings();
+                  other.model = "another";
+                  IndexWriter::create(path(), other);
+                },
+                "another model"),
             ErrorCode::usage);
   // What was being written when it died.
   std::ofstream(path() / "vectors.1", std::ios::app) << "half a vector";

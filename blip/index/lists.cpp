@@ -31,8 +31,8 @@ constexpr char kMagic[8] = {'B', 'L', 'I', 'P', 'L', 'I', 'S', 'T'};
 
 /// Bytes before the vectors: header, centroids, sizes of the lists, rows in the lists.
 std::size_t head_size(std::size_t width, std::size_t lists, std::size_t rows) {
-  const std::size_t size = sizeof(Header) + lists * width * sizeof(float) +
-                           (lists + rows) * sizeof(std::uint32_t);
+  const std::size_t size =
+      sizeof(Header) + lists * width * sizeof(float) + (lists + rows) * sizeof(std::uint32_t);
   return (size + kAlignment - 1) / kAlignment * kAlignment;
 }
 
@@ -102,9 +102,8 @@ Centroids Lists::centroids() const {
   return {std::vector<float>(centroids_.begin(), centroids_.end()), trained_rows_};
 }
 
-void Lists::write(std::ostream& out, const VectorView& vectors,
-                  std::span<const std::uint32_t> rows, const Centroids& centroids,
-                  const Context& context) {
+void Lists::write(std::ostream& out, const VectorView& vectors, std::span<const std::uint32_t> rows,
+                  const Centroids& centroids, const Context& context) {
   const ThreadScope threads(context);
   const std::size_t lists = centroids.vectors.size() / vectors.width;
   const std::vector<std::uint32_t> list_of = assign(vectors, rows, centroids, context);
@@ -115,8 +114,8 @@ void Lists::write(std::ostream& out, const VectorView& vectors,
   std::vector<std::uint32_t> ids(rows.size());
   for (std::size_t i = 0; i < rows.size(); ++i) ids[next[list_of[i]]++] = rows[i];
 
-  Header header{{}, 1, static_cast<std::uint32_t>(vectors.width), lists, rows.size(),
-                centroids.trained_rows};
+  Header header{{},    1,           static_cast<std::uint32_t>(vectors.width),
+                lists, rows.size(), centroids.trained_rows};
   std::memcpy(header.magic, kMagic, sizeof kMagic);
   std::size_t written = write_values(out, std::span<const Header>(&header, 1));
   written += write_values(out, std::span<const float>(centroids.vectors));

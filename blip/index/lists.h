@@ -52,10 +52,10 @@ class Lists {
   std::size_t width_ = 0;
   std::size_t trained_rows_ = 0;
   std::size_t head_bytes_ = 0;
-  std::span<const float> centroids_;         // [lists, width]
-  std::vector<std::size_t> begins_;          // [lists + 1]
-  std::span<const std::uint32_t> ids_;       // [rows in lists]
-  const float* vectors_ = nullptr;           // [rows in lists, width]
+  std::span<const float> centroids_;    // [lists, width]
+  std::vector<std::size_t> begins_;     // [lists + 1]
+  std::span<const std::uint32_t> ids_;  // [rows in lists]
+  const float* vectors_ = nullptr;      // [rows in lists, width]
 };
 
 }  // namespace blip

@@ -180,8 +180,7 @@ IndexManifest read_manifest(const std::filesystem::path& folder) {
     text = read_file(file, kMaxManifestBytes);
   } catch (const Error& e) {
     if (e.code() != ErrorCode::not_found) throw;
-    throw Error(ErrorCode::not_found,
-                folder.string() + " is no index: it has no manifest.json");
+    throw Error(ErrorCode::not_found, folder.string() + " is no index: it has no manifest.json");
   }
   return parse_manifest(text, file.string());
 }
@@ -193,8 +192,8 @@ void publish_manifest(const std::filesystem::path& folder, const IndexManifest& 
   std::error_code error;
   std::filesystem::rename(next, folder / "manifest.json", error);
   if (error) {
-    throw Error(ErrorCode::io, "cannot replace " + (folder / "manifest.json").string() + ": " +
-                                   error.message());
+    throw Error(ErrorCode::io,
+                "cannot replace " + (folder / "manifest.json").string() + ": " + error.message());
   }
   sync_to_disk(folder);
 }

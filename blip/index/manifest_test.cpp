@@ -68,10 +68,13 @@ TEST(Manifest, EveryFieldIsNeededAndOfItsType) {
 
 TEST(Manifest, RefusesWhatIsOutOfRange) {
   const Json whole = Json::parse(text_of(example()));
-  const std::pair<const char*, std::uint64_t> cases[] = {
-      {"width", 0},           {"width", kMaxIndexWidth + 1}, {"count", kMaxIndexRows + 1},
-      {"removed_count", 1001}, {"row_files", 0},              {"effort", std::uint64_t{1} << 40},
-      {"generation", ~std::uint64_t{0}}};
+  const std::pair<const char*, std::uint64_t> cases[] = {{"width", 0},
+                                                         {"width", kMaxIndexWidth + 1},
+                                                         {"count", kMaxIndexRows + 1},
+                                                         {"removed_count", 1001},
+                                                         {"row_files", 0},
+                                                         {"effort", std::uint64_t{1} << 40},
+                                                         {"generation", ~std::uint64_t{0}}};
   for (const auto& [key, value] : cases) {
     Json changed = whole;
     changed[key] = value;

@@ -173,8 +173,12 @@ void RowWriter::append(const IndexEntry& entry, std::span<const float> vector) {
                 "an index holds at most " + std::to_string(kMaxIndexRows) + " vectors");
   }
   const auto bytes = std::as_bytes(vector);
-  Rows::Record record{name_bytes_, entry.name.size(), entry.size, entry.modified,
-                      content_checksum(entry.name, bytes), 0};
+  Rows::Record record{name_bytes_,
+                      entry.name.size(),
+                      entry.size,
+                      entry.modified,
+                      content_checksum(entry.name, bytes),
+                      0};
   record.checksum = record.own_checksum();
   names_.append(std::as_bytes(std::span(entry.name)));
   vectors_.append(bytes);

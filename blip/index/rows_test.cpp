@@ -130,8 +130,7 @@ TEST(Rows, SaysWhichFileIsMissingOrCutShort) {
             ErrorCode::io);
   EXPECT_EQ(code_of([&] { RowWriter(folder.path(), 1, kWidth, 4); }, "cut short"), ErrorCode::io);
   std::filesystem::remove(folder.path() / "entries.1");
-  EXPECT_EQ(code_of([&] { Rows(folder.path(), 1, kWidth, 3); }, "entries.1"),
-            ErrorCode::not_found);
+  EXPECT_EQ(code_of([&] { Rows(folder.path(), 1, kWidth, 3); }, "entries.1"), ErrorCode::not_found);
 }
 
 }  // namespace

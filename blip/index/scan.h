@@ -43,9 +43,9 @@ class Nearest {
 /// One mark for each row; empty: none.
 using RowMarks = std::vector<bool>;
 
-/// Offers every one of `vectors` to the query it is scored against: queries [nearest.size(), width].
-/// Row i of `vectors` counts as row `ids[i]`, or i where `ids` is empty; marked ones are left out.
-/// Parallel over vectors. Similarities do not depend on how many queries run together.
+/// Offers every one of `vectors` to the query it is scored against: queries [nearest.size(),
+/// width]. Row i of `vectors` counts as row `ids[i]`, or i where `ids` is empty; marked ones are
+/// left out. Parallel over vectors. Similarities do not depend on how many queries run together.
 void scan(const VectorView& vectors, std::span<const std::uint32_t> ids, const RowMarks& left_out,
           const float* queries, std::span<Nearest> nearest);
 

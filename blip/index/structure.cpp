@@ -9,8 +9,8 @@
 namespace blip {
 namespace {
 
-/// A graph of fewer rows is built anew when rows come to it: that is quick, and tells again how much
-/// must be looked at.
+/// A graph of fewer rows is built anew when rows come to it: that is quick, and tells again how
+/// much must be looked at.
 constexpr std::size_t kSmallGraph = 8192;
 /// With more candidates a walk takes as long as looking at every vector.
 constexpr std::size_t kMostCandidates = 8192;
@@ -111,14 +111,14 @@ void write_lists(const std::filesystem::path& folder, const StructureRows& rows,
                  IndexManifest& next, const Context& context) {
   const std::vector<std::uint32_t> live = live_rows(rows, 0);
   Centroids centroids;
-  if (rows.grown_from != nullptr) centroids = read_lists(folder, *rows.grown_from).lists.centroids();
+  if (rows.grown_from != nullptr)
+    centroids = read_lists(folder, *rows.grown_from).lists.centroids();
   if (centroids.vectors.empty() || live.size() > 2 * centroids.trained_rows) {
     centroids = train_centroids(rows.vectors, live, context);
   }
   const std::filesystem::path file = part_path(folder, "lists", next.generation);
-  write_file(file, [&](std::ostream& out) {
-    Lists::write(out, rows.vectors, live, centroids, context);
-  });
+  write_file(file,
+             [&](std::ostream& out) { Lists::write(out, rows.vectors, live, centroids, context); });
   const auto mapped = MappedFile::open(file);
   const Lists lists =
       Lists::parse(mapped->bytes(), rows.vectors.count, rows.vectors.width, file.string());
@@ -129,10 +129,9 @@ void write_lists(const std::filesystem::path& folder, const StructureRows& rows,
   const auto search = [&](std::span<const float> q, std::size_t probes) {
     return lists.search(q, 2 * kRecallAt, probes);  // some are of the sample
   };
-  set_effort(next,
-             queries.empty()
-                 ? Calibration{}
-                 : Sample(rows, queries).calibrate(search, 1, lists.count(), context));
+  set_effort(next, queries.empty()
+                       ? Calibration{}
+                       : Sample(rows, queries).calibrate(search, 1, lists.count(), context));
 }
 
 }  // namespace
@@ -145,8 +144,8 @@ Graph read_graph(const std::filesystem::path& folder, const IndexManifest& manif
 
 MappedLists read_lists(const std::filesystem::path& folder, const IndexManifest& manifest) {
   auto file = open_part(part_path(folder, "lists", manifest.generation), manifest.structure);
-  Lists lists = Lists::parse(file->bytes(), manifest.count, manifest.settings.width,
-                             file->path().string());
+  Lists lists =
+      Lists::parse(file->bytes(), manifest.count, manifest.settings.width, file->path().string());
   require_checksum(*file, lists.head_bytes(), manifest.structure);
   return {std::move(file), std::move(lists)};
 }

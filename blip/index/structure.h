@@ -25,8 +25,8 @@ MappedLists read_lists(const std::filesystem::path& folder, const IndexManifest&
 /// Rows to build a structure of.
 struct StructureRows {
   VectorView vectors;
-  const RowMarks& removed;             ///< empty, or one mark for each row
-  const IndexManifest* grown_from;     ///< the first rows are this index's; nullptr: none are
+  const RowMarks& removed;          ///< empty, or one mark for each row
+  const IndexManifest* grown_from;  ///< the first rows are this index's; nullptr: none are
 };
 
 /// Writes the graph or lists of the rows into `folder` as `next.generation`'s, and fills in

@@ -75,8 +75,7 @@ void prepare_folder(const std::filesystem::path& folder) {
 /// Rows of the files that are whole: the committed ones and what a dead writer appended.
 std::size_t whole_rows(const std::filesystem::path& folder, const IndexManifest& manifest) {
   try {
-    const Rows rows =
-        Rows::all_of(folder, manifest.row_files, manifest.settings.width);
+    const Rows rows = Rows::all_of(folder, manifest.row_files, manifest.settings.width);
     return rows.count() <= manifest.count ? manifest.count
                                           : manifest.count + rows.whole_from(manifest.count);
   } catch (const Error& e) {

@@ -12,16 +12,15 @@
 
 namespace blip {
 
-/// Builds an index and lets it grow. One writer at a time holds a folder; readers are not disturbed,
-/// and see a change whole, when commit() replaced the manifest, or not at all. Rows that were
-/// appended and not committed, because the process died, are found again by the next writer.
+/// Builds an index and lets it grow. One writer at a time holds a folder; readers are not
+/// disturbed, and see a change whole, when commit() replaced the manifest, or not at all. Rows that
+/// were appended and not committed, because the process died, are found again by the next writer.
 /// Takes memory for some 60 bytes a row, and for a graph 300 more; vectors stay in files.
 class IndexWriter {
  public:
-  /// A new index. The folder is made; it may be there when it is empty or holds an index of the same
-  /// settings whose first build has not ended.
-  /// Throws Error{usage} for a folder that holds something else or an index that is finished;
-  /// Error{io} also when another process holds it.
+  /// A new index. The folder is made; it may be there when it is empty or holds an index of the
+  /// same settings whose first build has not ended. Throws Error{usage} for a folder that holds
+  /// something else or an index that is finished; Error{io} also when another process holds it.
   static IndexWriter create(const std::filesystem::path& folder, const IndexSettings& settings);
   /// Goes on with an index of these settings; its kind stays what it is.
   /// Throws Error{usage} when settings differ (require_same), and as VectorIndex::open does, except
@@ -66,7 +65,7 @@ class IndexWriter {
   IndexManifest manifest_;
   RowMarks removed_;  // of the committed rows
   std::size_t recovered_ = 0;
-  std::unordered_map<std::uint64_t, Latest> latest_;  // by the checksum of the name
+  std::unordered_map<std::uint64_t, Latest> latest_;               // by the checksum of the name
   std::vector<std::pair<std::uint32_t, std::uint32_t>> replaced_;  // older and newer row
   RowWriter rows_;
 };

@@ -136,9 +136,7 @@ struct Attention {
     return head * head_stride + token * token_stride;
   }
   float scale() const { return 1 / std::sqrt(static_cast<float>(shape.head_size)); }
-  Tensor map() const {
-    return zeros({extent(shape.heads), extent(rows()), extent(tokens)});
-  }
+  Tensor map() const { return zeros({extent(shape.heads), extent(rows()), extent(tokens)}); }
 
   Tensor probabilities() const;
   Tensor context(const Tensor& probabilities) const;
@@ -221,7 +219,8 @@ Tensor Attention::query_gradient(const Tensor& d_scores) const {
 /// from[row], head by head; `from` and `to` are [T, D].
 void add_transposed(const AttentionShape& shape, const Tensor& weights, const Tensor& from,
                     Tensor& to) {
-  const auto rows = static_cast<std::size_t>(from.dim(0)), tokens = static_cast<std::size_t>(to.dim(0));
+  const auto rows = static_cast<std::size_t>(from.dim(0)),
+             tokens = static_cast<std::size_t>(to.dim(0));
   const float* w = weights.data();
   for (std::size_t head = 0; head < shape.heads; ++head) {
     for (std::size_t r = 0; r < rows; ++r, w += tokens) {
@@ -269,8 +268,14 @@ class TracedLayer {
             tokens, shape_.head_size, shape_.width(),    causal_};
   }
   Attention to_image(const LayerRecord& record) const {
-    return {shape_,        record.cross_query,                 keys_, values_,
-            image_tokens_, image_tokens_ * shape_.head_size, shape_.head_size, false};
+    return {shape_,
+            record.cross_query,
+            keys_,
+            values_,
+            image_tokens_,
+            image_tokens_ * shape_.head_size,
+            shape_.head_size,
+            false};
   }
 
   const Med::Layer& layer_;

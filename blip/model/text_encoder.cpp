@@ -10,7 +10,7 @@ TextEncoder::TextEncoder(const TextConfig& config, const Parameters& parameters,
     : med_(config, parameters, prefix, cross_width) {}
 
 Tensor TextEncoder::forward(std::span<const EncoderText> texts, const Context& context,
-                            const Probe& probe) const {
+                            const Probe& probe, Batching batching) const {
   std::vector<int> ids, positions;
   std::vector<SequenceLength> lengths;
   std::vector<CrossGroup> groups;
@@ -25,7 +25,7 @@ Tensor TextEncoder::forward(std::span<const EncoderText> texts, const Context& c
     groups.back().rows += text.tokens.size();
   }
   Med::Scratch scratch;
-  scratch.allow_many_rows();
+  if (batching == Batching::fast) scratch.allow_many_rows();
   med_.embed(ids, positions, scratch);
   med_.forward(ids.size(), attend_within(med_.attention(), std::move(lengths)), groups, scratch,
                context, probe);

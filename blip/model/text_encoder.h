@@ -15,6 +15,12 @@ struct EncoderText {
   std::size_t padding = 0;                 ///< how many of the last tokens no token sees
 };
 
+/// How batches of many tokens are multiplied.
+enum class Batching {
+  fast,       ///< as pictures are: the last bits of a text then depend on the size of its batch
+  same_bits,  ///< as each text would be alone
+};
+
 /// MED with bidirectional self-attention: the text encoder (ITC) and, when the texts look at
 /// pictures, the image-grounded text encoder (ITM, VQA questions). Immutable.
 class TextEncoder {
@@ -35,7 +41,7 @@ class TextEncoder {
   /// Last hidden states [M, D] of all texts, one after the other, M tokens in all.
   /// Throws Error{usage} for a text longer than max_position_embeddings, Error{cancelled}.
   Tensor forward(std::span<const EncoderText> texts, const Context& context,
-                 const Probe& probe = {}) const;
+                 const Probe& probe = {}, Batching batching = Batching::fast) const;
 
  private:
   Med med_;

@@ -61,9 +61,10 @@ Captioner::Captioner(Engine engine) : engine_(std::move(engine)) {
   const Architecture architecture = engine_.model().config().architecture;
   engine_.model().text_decoder();
   if (architecture == Architecture::question_answering) {
-    throw Error(ErrorCode::unsupported,
-                "this checkpoint is made for question_answering: its decoder looks at questions, not "
-                "at pictures");
+    throw Error(
+        ErrorCode::unsupported,
+        "this checkpoint is made for question_answering: its decoder looks at questions, not "
+        "at pictures");
   }
 }
 

@@ -30,9 +30,9 @@ struct LabelScore {
   double score = 0;        ///< ITC: cosine; ITM: log-odds of "match"; each over the templates
 };
 
-/// Zero-shot classification: which of a list of labels fits a picture. ITC compares the picture with
-/// the mean of a label's text features, scaled to length 1 again; ITM takes the mean of the log-odds.
-/// Immutable; safe to share between threads.
+/// Zero-shot classification: which of a list of labels fits a picture. ITC compares the picture
+/// with the mean of a label's text features, scaled to length 1 again; ITM takes the mean of the
+/// log-odds. Immutable; safe to share between threads.
 class BLIP_API Classifier {
  public:
   /// Throws Error{usage} for no labels or templates, a template without "{}", or a text without
@@ -47,7 +47,7 @@ class BLIP_API Classifier {
 
  private:
   Matcher matcher_;
-  std::size_t labels_;   // how many
+  std::size_t labels_;  // how many
   double temperature_;
   std::vector<MatchText> texts_;  // ITM: labels x templates; ITC: for each label the mean
 };

@@ -83,8 +83,7 @@ std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
   std::vector<EncodedImage> encoded;
   for (const Image& image : images) {
     image_processor().process(image, pixel_values.data());
-    encoded.push_back(
-        encode_pixel_values(pixel_values.span(), size.height, size.width, context));
+    encoded.push_back(encode_pixel_values(pixel_values.span(), size.height, size.width, context));
   }
   return encoded;
 }
@@ -98,8 +97,10 @@ EncodedImage Engine::encode_pixel_values(std::span<const float> pixel_values, in
                                : 0;
   if (area == 0 || pixel_values.size() != 3 * area) {
     throw Error(ErrorCode::usage, "pixel_values of " + std::to_string(width) + " x " +
-                                      std::to_string(height) + " pixels must hold 3 numbers for "
-                                      "each, but hold " + std::to_string(pixel_values.size()));
+                                      std::to_string(height) +
+                                      " pixels must hold 3 numbers for "
+                                      "each, but hold " +
+                                      std::to_string(pixel_values.size()));
   }
   const auto data = std::make_shared<EncodedImage::Data>(
       std::shared_ptr<const BlipModel>(data_, &data_->model), height, width);

@@ -34,7 +34,7 @@ Features encode_texts(const Engine& engine, const CrossKeysValues* image,
   std::vector<EncoderText> inputs;
   for (const EncodedText& text : encoded) inputs.push_back({text.ids, image});
   Features features;
-  encode_each(model.text_encoder(), inputs, context,
+  encode_each(model.text_encoder(), inputs, Batching::fast, context,
               [&](std::size_t i, std::span<const float> hidden) {
                 append(features, text_vector(model, hidden, options.kind), encoded[i].truncated);
               });

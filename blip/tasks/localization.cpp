@@ -27,9 +27,8 @@ struct TracedText {
 TracedText trace_text(const Engine& engine, const std::string& text, bool decoder,
                       const LocalizationOptions& options) {
   TracedText traced;
-  EncodedText encoded = encode_text(engine, text, "text",
-                                    decoder ? FirstToken::cls : options.first_token,
-                                    options.max_length);
+  EncodedText encoded = encode_text(
+      engine, text, "text", decoder ? FirstToken::cls : options.first_token, options.max_length);
   traced.truncated = encoded.truncated;
   traced.words.assign(encoded.ids.begin() + 1, encoded.ids.end() - 1);
   traced.ids = std::move(encoded.ids);
@@ -43,9 +42,12 @@ TracedText trace_text(const Engine& engine, const std::string& text, bool decode
   return traced;
 }
 
-std::vector<std::size_t> layers_of(const Med& med, const std::vector<int>& wanted) {
+std::vector<std::size_t> layers_of(const Med& med, const std::vector<int>& wanted, bool gradient) {
   const std::size_t count = med.num_layers();
-  if (wanted.empty()) return {count * 7 / 12};
+  // What words see in the last layer has no say any more: only the first token is judged there.
+  if (wanted.empty())
+    return {gradient ? std::min(count * 7 / 12, count - std::min<std::size_t>(count, 2))
+                     : count - 1};
   std::vector<std::size_t> layers;
   for (const int layer : wanted) {
     if (layer < 0 || static_cast<std::size_t>(layer) >= count) {
@@ -62,7 +64,8 @@ std::vector<std::size_t> layers_of(const Med& med, const std::vector<int>& wante
 Tensor average(std::span<const AttentionMap> maps, std::size_t first_layer,
                std::span<const std::size_t> layers) {
   const Shape& shape = maps.front().probabilities.shape();
-  const auto heads = static_cast<std::size_t>(shape[0]), tokens = static_cast<std::size_t>(shape[1]);
+  const auto heads = static_cast<std::size_t>(shape[0]),
+             tokens = static_cast<std::size_t>(shape[1]);
   const auto states = static_cast<std::size_t>(shape[2]), patches = states - 1;
   Tensor mean({shape[1], shape[2] - 1});
   std::fill_n(mean.data(), mean.size(), 0.0f);
@@ -95,8 +98,7 @@ std::vector<std::size_t> find_word(const Engine& engine, std::span<const int> te
       places.push_back(static_cast<std::size_t>(at - text.begin()) + i);
     at += static_cast<std::ptrdiff_t>(ids.size());
   }
-  if (places.empty())
-    throw Error(ErrorCode::usage, "the text has no word " + in_quotes(word));
+  if (places.empty()) throw Error(ErrorCode::usage, "the text has no word " + in_quotes(word));
   return places;
 }
 
@@ -111,8 +113,8 @@ std::array<float, 3> colour(float heat) {
 /// Value of the map at a place between the centres of patches, 0 to 1 in both directions.
 float sample(const HeatMap& map, float x, float y) {
   const auto split = [](float at, int size) {
-    const float place = std::clamp(at * static_cast<float>(size) - 0.5f, 0.0f,
-                                   static_cast<float>(size - 1));
+    const float place =
+        std::clamp(at * static_cast<float>(size) - 0.5f, 0.0f, static_cast<float>(size - 1));
     const int low = static_cast<int>(place);
     return std::tuple(low, std::min(low + 1, size - 1), place - static_cast<float>(low));
   };
@@ -154,13 +156,14 @@ std::vector<HeatMap> Localizer::locate(const EncodedImage& image, const std::str
   }
 
   const Med& med = decoder ? model.text_decoder().med() : model.text_encoder().med();
-  const std::vector<std::size_t> layers = layers_of(med, options.layers);
+  const bool gradient = options.gradient.value_or(model.has_itm_head());
+  const std::vector<std::size_t> layers = layers_of(med, options.layers, gradient);
   const std::size_t first_layer = *std::min_element(layers.begin(), layers.end());
   std::vector<float> logit_weights;
-  if (options.gradient.value_or(model.has_itm_head())) logit_weights = model.itm_match_weights();
-  const std::vector<AttentionMap> maps = attention_maps(
-      med, decoder ? picture.for_decoder(context) : picture.for_encoder(context),
-      {traced.ids, decoder, first_layer, logit_weights}, context);
+  if (gradient) logit_weights = model.itm_match_weights();
+  const std::vector<AttentionMap> maps =
+      attention_maps(med, decoder ? picture.for_decoder(context) : picture.for_encoder(context),
+                     {traced.ids, decoder, first_layer, logit_weights}, context);
   const Tensor of_tokens = average(maps, first_layer, layers);
 
   std::vector<HeatMap> found;
@@ -191,15 +194,16 @@ Image overlay(const Image& picture, const HeatMap& map) {
   std::uint8_t* pixel = out.rgb.data();
   for (int y = 0; y < picture.height; ++y) {
     for (int x = 0; x < picture.width; ++x, pixel += 3) {
-      const float value = sample(map, (static_cast<float>(x) + 0.5f) / static_cast<float>(picture.width),
-                                 (static_cast<float>(y) + 0.5f) / static_cast<float>(picture.height));
+      const float value =
+          sample(map, (static_cast<float>(x) + 0.5f) / static_cast<float>(picture.width),
+                 (static_cast<float>(y) + 0.5f) / static_cast<float>(picture.height));
       const float scaled = (value - *least) / range;
       const float heat = scaled > 0 ? std::min(scaled, 1.0f) : 0;  // NaN is cold
       const float opacity = 0.15f + 0.5f * heat;
       const std::array<float, 3> hue = colour(heat);
       for (std::size_t c = 0; c < 3; ++c) {
-        pixel[c] = static_cast<std::uint8_t>(std::lround(
-            static_cast<float>(pixel[c]) * (1 - opacity) + 255 * hue[c] * opacity));
+        pixel[c] = static_cast<std::uint8_t>(
+            std::lround(static_cast<float>(pixel[c]) * (1 - opacity) + 255 * hue[c] * opacity));
       }
     }
   }

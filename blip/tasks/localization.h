@@ -18,7 +18,8 @@ struct LocalizationOptions {
   /// positive (GradCAM as ALBEF and LAVIS take it). Off: attention as it is. Nothing: on where the
   /// checkpoint has an ITM head.
   std::optional<bool> gradient;
-  /// Layers whose cross-attention is averaged, from 0. Empty: one, the 8th of 12 or as far up.
+  /// Layers whose cross-attention is averaged, from 0. Empty: with the gradient the 8th of 12 (or
+  /// as far up), as LAVIS takes it; else the last.
   std::vector<int> layers;
   FirstToken first_token = FirstToken::enc;  ///< of a text encoder that matches
   /// Longer texts are cut to so many tokens; 0: as many as the model has positions for.

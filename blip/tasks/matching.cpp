@@ -30,14 +30,13 @@ std::vector<MatchText> Matcher::encode(std::span<const std::string> texts,
     MatchText& made = ready.emplace_back();
     made.truncated = alone.back().truncated;
     if (options.itm) {
-      made.itm_ids =
-          encode_text(engine_, text, "text", options.itm_token, options.max_length).ids;
+      made.itm_ids = encode_text(engine_, text, "text", options.itm_token, options.max_length).ids;
     }
   }
   if (!options.itc) return ready;
   std::vector<EncoderText> inputs;
   for (const EncodedText& text : alone) inputs.push_back({text.ids});
-  encode_each(model.text_encoder(), inputs, context,
+  encode_each(model.text_encoder(), inputs, Batching::fast, context,
               [&](std::size_t i, std::span<const float> hidden) {
                 ready[i].text_feat = model.text_feat(hidden);
               });
@@ -63,7 +62,7 @@ std::vector<Match> Matcher::match(const EncodedImage& image, std::span<const Mat
       throw Error(ErrorCode::usage, "a text must be encoded by the matcher itself");
     matches[i].itc_similarity = dot(image_feat, texts[i].text_feat);
   }
-  encode_each(model.text_encoder(), inputs, context,
+  encode_each(model.text_encoder(), inputs, Batching::fast, context,
               [&](std::size_t input, std::span<const float> hidden) {
                 Match& match = matches[text_of_input[input]];
                 match.itm_logits = model.itm_logits(hidden);

@@ -33,12 +33,13 @@ struct MatchText {
 
 /// How well a picture and a text fit. What was not asked for is 0.
 struct Match {
-  double itm_probability = 0;           ///< of "match", after the image-grounded text encoder
-  std::array<float, 2> itm_logits{};    ///< "no match", "match"
-  double itc_similarity = 0;            ///< cosine of image_feat and text_feat, from -1 to 1
+  double itm_probability = 0;         ///< of "match", after the image-grounded text encoder
+  std::array<float, 2> itm_logits{};  ///< "no match", "match"
+  double itc_similarity = 0;          ///< cosine of image_feat and text_feat, from -1 to 1
 };
 
-/// Image-text matching and contrast (ITM and ITC, paper section 3.2).
+/// Image-text matching and contrast (ITM and ITC, paper section 3.2). Texts are computed in large
+/// batches, whose size moves the last bits of a score; padding does not exist.
 class BLIP_API Matcher {
  public:
   explicit Matcher(Engine engine) : engine_(std::move(engine)) {}

@@ -83,8 +83,7 @@ std::vector<Verdict> VisualReasoner::judge(const EncodedImage& left, const Encod
     statement = mirrored(std::move(statement), engine_.tokenizer());
   const auto exchanged = logits_of(engine_.model(), second, first, ids, context);
   for (std::size_t i = 0; i < verdicts.size(); ++i) {
-    verdicts[i].probability =
-        (verdicts[i].probability + probability_of_true(exchanged[i])) / 2;
+    verdicts[i].probability = (verdicts[i].probability + probability_of_true(exchanged[i])) / 2;
   }
   return verdicts;
 }

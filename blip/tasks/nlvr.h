@@ -23,9 +23,9 @@ struct NlvrOptions {
 
 /// Whether a statement about two pictures holds.
 struct Verdict {
-  double probability = 0;          ///< that it is true
-  std::array<float, 2> logits{};   ///< "false", "true", in the order given
-  bool truncated = false;          ///< the statement was cut
+  double probability = 0;         ///< that it is true
+  std::array<float, 2> logits{};  ///< "false", "true", in the order given
+  bool truncated = false;         ///< the statement was cut
 };
 
 /// Natural language for visual reasoning over two pictures (NLVR2, paper section 5.4).

@@ -215,8 +215,7 @@ std::vector<Found> Retriever::find(const EncodedImage& image, const RetrievalOpt
   return best_of(std::move(found), options.k);
 }
 
-std::vector<Found> Retriever::nearest(std::span<const float> query,
-                                      const RetrievalOptions& options,
+std::vector<Found> Retriever::nearest(std::span<const float> query, const RetrievalOptions& options,
                                       const Context& context) const {
   const IndexSearch search{std::max(options.k, options.rerank), options.effort};
   const std::vector<std::vector<Neighbour>> neighbours = index_.search(query, search, context);
@@ -232,8 +231,8 @@ std::vector<Found> Retriever::nearest(std::span<const float> query,
 void Retriever::judge_pictures(std::span<Found> found, const std::string& text,
                                const RetrievalOptions& options, const Context& context) const {
   if (found.empty()) return;
-  const std::vector<MatchText> ready = matcher_.encode(
-      {&text, 1}, {true, false, options.itm_token, options.max_length}, context);
+  const std::vector<MatchText> ready =
+      matcher_.encode({&text, 1}, {true, false, options.itm_token, options.max_length}, context);
   const ImageOptions image_options = image_options_of(index_.manifest());
   for (std::size_t i = 0; i < found.size(); ++i) {
     try {

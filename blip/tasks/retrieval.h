@@ -41,23 +41,23 @@ ModelSource model_source_of(const IndexManifest& manifest);
 Json to_json(const ModelSource& source);
 
 struct RetrievalOptions {
-  std::size_t k = 10;       ///< results wanted
-  std::size_t rerank = 0;   ///< how many of the nearest ITM judges; 0: none
-  std::size_t effort = 0;   ///< see IndexSearch
+  std::size_t k = 10;                      ///< results wanted
+  std::size_t rerank = 0;                  ///< how many of the nearest ITM judges; 0: none
+  std::size_t effort = 0;                  ///< see IndexSearch
   FirstToken itm_token = FirstToken::enc;  ///< see MatchOptions
   int max_length = 35;                     ///< of texts that are matched or searched with
   /// Told after each picture that was judged; may be empty.
   std::function<void(std::size_t done, std::size_t total)> progress;
 };
 
-/// One result. The paper's score is ITM's logit of "match" plus ITC's similarity; those that ITM did
-/// not judge have the similarity alone and come after those that it did.
+/// One result. The paper's score is ITM's logit of "match" plus ITC's similarity; those that ITM
+/// did not judge have the similarity alone and come after those that it did.
 struct Found {
   std::string name;  ///< path of a picture, or a text
   double score = 0;
   double itc_similarity = 0;
-  std::optional<Match> match;   ///< ITM's part, when it judged
-  std::optional<Error> error;   ///< why it could not: the picture's file is missing or damaged
+  std::optional<Match> match;  ///< ITM's part, when it judged
+  std::optional<Error> error;  ///< why it could not: the picture's file is missing or damaged
 };
 
 /// Search in two stages (paper section 5.1): all by ITC through an index, the nearest again by ITM.

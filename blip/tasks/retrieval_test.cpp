@@ -17,9 +17,9 @@ namespace blip {
 namespace {
 
 const std::filesystem::path kGolden = BLIP_SOURCE_DIR "/tests/golden/data";
-const char* const kPictures[] = {"png_rgb_384",         "png_rgb_photo",    "jpg_photo_astronaut",
-                                 "jpg_photo_rocket_422", "png_la",           "bmp_rgb",
-                                 "jpg_photo_hubble_optimized", "png_palette4"};
+const char* const kPictures[] = {
+    "png_rgb_384", "png_rgb_photo", "jpg_photo_astronaut",        "jpg_photo_rocket_422",
+    "png_la",      "bmp_rgb",       "jpg_photo_hubble_optimized", "png_palette4"};
 
 EngineOptions options_for(int image_size = 0) {
   EngineOptions options;
@@ -72,8 +72,7 @@ class Retrieval : public testing::Test {
   }
 
   VectorIndex index_of_texts(const std::vector<std::string>& texts) {
-    IndexWriter writer =
-        IndexWriter::create(folder_ / "texts", text_index_settings(engine(), 35));
+    IndexWriter writer = IndexWriter::create(folder_ / "texts", text_index_settings(engine(), 35));
     FeatureOptions options;
     options.max_length = 35;
     const Features features = FeatureExtractor(engine()).text_features(texts, options);
@@ -178,14 +177,13 @@ TEST_F(Retrieval, ImageToTextInBothStages) {
     const std::vector<Found> found = retriever.find(image, options);
     ASSERT_EQ(found.size(), kTexts.size());
     for (const Found& one : found) {
-      const auto i = static_cast<std::size_t>(
-          std::find(kTexts.begin(), kTexts.end(), one.name) - kTexts.begin());
+      const auto i = static_cast<std::size_t>(std::find(kTexts.begin(), kTexts.end(), one.name) -
+                                              kTexts.begin());
       const double itm = rerank > 0 ? double{matches[i].itm_logits[1]} : 0;
       EXPECT_NEAR(one.score, matches[i].itc_similarity + itm, 1e-4);
     }
-    EXPECT_TRUE(std::is_sorted(found.begin(), found.end(), [](const Found& a, const Found& b) {
-      return a.score > b.score;
-    }));
+    EXPECT_TRUE(std::is_sorted(found.begin(), found.end(),
+                               [](const Found& a, const Found& b) { return a.score > b.score; }));
   }
 }
 
@@ -275,8 +273,7 @@ TEST(Classifier, AveragesTemplatesByItcAndItm) {
   for (std::size_t i = 0; i < mean.size(); ++i) {
     mean[i] = ready[0].text_feat[i] + ready[1].text_feat[i];
   }
-  const double length =
-      std::sqrt(std::inner_product(mean.begin(), mean.end(), mean.begin(), 0.0));
+  const double length = std::sqrt(std::inner_product(mean.begin(), mean.end(), mean.begin(), 0.0));
   const double wanted_itc = (matches[0].itc_similarity + matches[1].itc_similarity) / length;
   options.itm = true;
   const auto itm = Classifier(engine(), labels, options).classify(image);
@@ -297,8 +294,8 @@ TEST(Classifier, TakesTheCheckpointsTemperature) {
   const Image picture_image = load_image(picture("bmp_rgb"));
   const EncodedImage image = dual.encode({&picture_image, 1}).front();
   const auto scores = Classifier(dual, labels).classify(image);
-  const double by_scale = std::log(scores[0].probability / scores[1].probability) /
-                          (scores[0].score - scores[1].score);
+  const double by_scale =
+      std::log(scores[0].probability / scores[1].probability) / (scores[0].score - scores[1].score);
   EXPECT_NEAR(by_scale, std::exp(2.6592), 0.05);  // logit_scale_init_value
 }
 

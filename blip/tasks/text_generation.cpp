@@ -11,10 +11,10 @@ void check_positions(const GenerationRequest& request, const TextConfig& config)
   const int longest = max_sequence_length(request);
   // The last token is never fed back, so it needs no position.
   if (longest - 1 > config.max_position_embeddings) {
-    throw Error(ErrorCode::usage,
-                "the options allow " + std::to_string(longest) +
-                    " tokens in all, but the model has " +
-                    std::to_string(config.max_position_embeddings) + " positions");
+    throw Error(ErrorCode::usage, "the options allow " + std::to_string(longest) +
+                                      " tokens in all, but the model has " +
+                                      std::to_string(config.max_position_embeddings) +
+                                      " positions");
   }
 }
 

@@ -57,7 +57,7 @@ EncodedText encode_text(const Engine& engine, std::string_view text, std::string
   return encoded;
 }
 
-void encode_each(const TextEncoder& encoder, std::span<const EncoderText> texts,
+void encode_each(const TextEncoder& encoder, std::span<const EncoderText> texts, Batching batching,
                  const Context& context,
                  const std::function<void(std::size_t text, std::span<const float> hidden)>& take) {
   const auto width = static_cast<std::size_t>(encoder.config().hidden_size);
@@ -66,7 +66,7 @@ void encode_each(const TextEncoder& encoder, std::span<const EncoderText> texts,
     do {
       tokens += texts[end++].tokens.size();
     } while (end < texts.size() && tokens + texts[end].tokens.size() <= kTokensPerPass);
-    const Tensor hidden = encoder.forward(texts.subspan(begin, end - begin), context);
+    const Tensor hidden = encoder.forward(texts.subspan(begin, end - begin), context, {}, batching);
     std::size_t offset = 0;
     for (std::size_t i = begin; i < end; ++i) {
       const std::size_t count = texts[i].tokens.size() * width;

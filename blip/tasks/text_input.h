@@ -26,7 +26,7 @@ EncodedText encode_text(const Engine& engine, std::string_view text, std::string
 
 /// Runs texts through the encoder, so many at a time that memory stays bounded, and hands over the
 /// last hidden states [tokens, D] of each, in order. Throws Error{cancelled}.
-void encode_each(const TextEncoder& encoder, std::span<const EncoderText> texts,
+void encode_each(const TextEncoder& encoder, std::span<const EncoderText> texts, Batching batching,
                  const Context& context,
                  const std::function<void(std::size_t text, std::span<const float> hidden)>& take);
 

@@ -44,7 +44,8 @@ EncodedQuestions encode_questions(const Engine& engine, std::span<const Question
     ids.resize(ids.size() + padding, model.config().text.pad_token_id);
     inputs.push_back({ids, &data_of(questions[i].image, engine).for_encoder(context), padding});
   }
-  encode_each(model.text_encoder(), inputs, context,
+  // Texts are written from these states: as for captions, neighbours must not change one bit.
+  encode_each(model.text_encoder(), inputs, Batching::same_bits, context,
               [&](std::size_t i, std::span<const float> hidden) {
                 encoded.states.push_back(
                     model.text_decoder().attend_to(hidden, inputs[i].tokens.size(), context));
@@ -106,8 +107,7 @@ void QuestionAnswerer::validate(std::span<const std::string> questions,
 std::vector<Answers> QuestionAnswerer::answer(std::span<const Question> questions,
                                               const AnswerOptions& options,
                                               const Context& context) const {
-  const EncodedQuestions encoded =
-      encode_questions(engine_, questions, options.question, context);
+  const EncodedQuestions encoded = encode_questions(engine_, questions, options.question, context);
   std::vector<const CrossKeysValues*> sources;
   for (const CrossKeysValues& states : encoded.states) sources.push_back(&states);
   const TextDecoder& decoder = engine_.model().text_decoder();
@@ -150,8 +150,7 @@ std::vector<Answers> QuestionAnswerer::rank(std::span<const Question> questions,
                                             const AnswerList& list, const RankOptions& options,
                                             const Context& context) const {
   const AnswerRanking ranking(engine_.model().text_decoder(), engine_.tokenizer(), list, options);
-  const EncodedQuestions encoded =
-      encode_questions(engine_, questions, options.question, context);
+  const EncodedQuestions encoded = encode_questions(engine_, questions, options.question, context);
   std::vector<Answers> all;
   for (std::size_t i = 0; i < questions.size(); ++i)
     all.push_back({ranking.rank(encoded.states[i], context), encoded.truncated[i]});

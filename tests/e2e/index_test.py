@@ -94,7 +94,8 @@ class Search(IndexTest):
         (results,) = self.search("--image", photo, "-k", "2")
         self.assertEqual((len(results), results[0]["path"]), (2, str(photo)))
         self.assertAlmostEqual(results[0]["score"], 1, places=4)
-        piped = self.succeed("search", self.index, "--image", "-", "-k", "1", stdin=open(photo, "rb"))
+        with open(photo, "rb") as picture:
+            piped = self.succeed("search", self.index, "--image", "-", "-k", "1", stdin=picture)
         self.assertEqual(piped, f"{results[0]['score']:.4f}\t{photo}\n")
 
         lines = self.folder / "texts.txt"
@@ -320,7 +321,7 @@ class Helping(IndexTest):
     def test_every_shell_has_a_script(self):
         for shell in ("bash", "zsh", "fish"):
             script = self.succeed("completion", shell)
-            for words in ("index build", "--rerank", "hnsw"):
+            for words in ("index build", "rerank", "hnsw"):
                 self.assertIn(words, script)
             if shutil.which(shell):
                 check = subprocess.run([shell, "-n"], input=script.encode(), capture_output=True, timeout=60)

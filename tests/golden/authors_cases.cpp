@@ -279,8 +279,8 @@ void check_retrieval_scores(Case& c, std::span<const std::string> texts) {
           return scores.itc_similarity[cell(a)] > scores.itc_similarity[cell(b)];
         });
         for (const std::size_t target : std::span(order).first(std::min(k, targets))) {
-          wanted[query * targets + target] = scores.itm_logits[2 * cell(target) + 1] +
-                                             scores.itc_similarity[cell(target)];
+          wanted[query * targets + target] =
+              scores.itm_logits[2 * cell(target) + 1] + scores.itc_similarity[cell(target)];
         }
       }
       c.expected.expect(name, wanted);
@@ -338,8 +338,8 @@ void check_nlvr(Case& c) {
     for (std::size_t i = 0; i < statements.size(); ++i) {
       const EncodedImage& first = c.images.at(i);
       const EncodedImage& second = c.images.at(statements.size() + i);
-      const std::vector<Verdict> verdicts = reasoner.judge(
-          swapped ? second : first, swapped ? first : second, {&statements[i], 1});
+      const std::vector<Verdict> verdicts =
+          reasoner.judge(swapped ? second : first, swapped ? first : second, {&statements[i], 1});
       logits.insert(logits.end(), verdicts.at(0).logits.begin(), verdicts.at(0).logits.end());
     }
     c.expected.expect(swapped ? "logits_swapped" : "logits", logits);

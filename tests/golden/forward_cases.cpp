@@ -218,8 +218,7 @@ void check_retrieval(Case& c) {
   c.expected.expect("itc_scores", cls.itc_similarity);
   c.expected.expect("itm_logits_with_enc_token", match_all(c.engine, images, words, {}).itm_logits);
   const FeatureExtractor extractor(c.engine);
-  c.expected.expect("image_feat",
-                    extractor.image_features(images, FeatureKind::normalised).values);
+  c.expected.expect("image_feat", extractor.image_features(images, FeatureKind::normalised).values);
   c.expected.expect("text_feat", extractor.text_features(words, {}).values);
 
   std::vector<std::vector<int>> first_twelve = texts;

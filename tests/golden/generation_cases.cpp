@@ -45,8 +45,7 @@ struct Setup {
   }
 
   static Engine load(const std::filesystem::path& path) {
-    return Engine::load(path,
-                        {.tokenizer = has_vocabulary(path) ? path : resolve("tokenizer_hf")});
+    return Engine::load(path, {.tokenizer = has_vocabulary(path) ? path : resolve("tokenizer_hf")});
   }
 
   Engine engine;

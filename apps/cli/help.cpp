@@ -47,9 +47,8 @@ constexpr Example kExamples[] = {
     {"classify", "which of three labels fits",
      "blip classify photo.jpg --label cat --label dog --label horse --model blip-itm-base-coco"},
     {"classify", "labels of a file, in two texts each",
-     "blip classify photos/ --labels birds.txt --template \"a photo of a {}\" --template \"a {} in "
-     "a "
-     "tree\" --model blip-itm-base-coco"},
+     "blip classify photos/ --labels birds.txt --template \"a photo of a {}\" "
+     "--template \"a {} in a tree\" --model blip-itm-base-coco"},
     {"heatmap", "where in a picture a word looks",
      "blip heatmap photo.jpg --text \"a dog on a beach\" --word dog -o dog.png --model "
      "blip-itm-base-coco"},
@@ -59,9 +58,8 @@ constexpr Example kExamples[] = {
      "blip eval caption --annotations coco_karpathy_test.json --images coco/ -o captions.json "
      "--preset paper --model blip-image-captioning-large"},
     {"eval retrieval", "recall both ways, as the authors measure it",
-     "blip eval retrieval --annotations coco_karpathy_test.json --images coco/ -o "
-     "scores.safetensors "
-     "--model model_base_retrieval_coco.pth"},
+     "blip eval retrieval --annotations coco_karpathy_test.json --images coco/ "
+     "-o scores.safetensors --model model_base_retrieval_coco.pth"},
     {"eval vqa", "the accuracy of answers that are ranked, as in the paper",
      "blip eval vqa --annotations annotations.json --questions questions.json --answers "
      "answer_list.json --images coco/ -o answers.json --model model_base_vqa_capfilt_large.pth"},

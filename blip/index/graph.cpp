@@ -98,9 +98,11 @@ std::vector<Walker> walkers_for(const VectorView& vectors, std::size_t rows, std
 /// f(walker, i) for i from `begin` to `end`, in parallel. Exceptions must not leave the region.
 template <class Function>
 void walk(std::vector<Walker>& walkers, std::size_t begin, std::size_t end, Function f) {
+  if (begin == end) return;
   std::atomic<bool> failed{false};
   std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic, 8) num_threads(static_cast <int>(walkers.size()))
+  const auto threads = static_cast<int>(walkers.size());
+#pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
   for (std::size_t i = begin; i < end; ++i) {
     if (failed) continue;
     try {

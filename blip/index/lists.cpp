@@ -2,6 +2,7 @@
 
 #include <faiss/Clustering.h>
 #include <faiss/IndexFlat.h>
+#include <faiss/impl/FaissException.h>
 
 #include <algorithm>
 #include <cmath>
@@ -46,24 +47,26 @@ std::size_t write_values(std::ostream& out, std::span<const T> values) {
 /// The list that each of `rows` belongs to.
 std::vector<std::uint32_t> assign(const VectorView& vectors, std::span<const std::uint32_t> rows,
                                   const Centroids& centroids, const Context& context) {
-  constexpr std::size_t kBatch = 1024;
-  const VectorView centres{centroids.vectors.data(), centroids.vectors.size() / vectors.width,
-                           vectors.width};
+  constexpr std::size_t kBatch = 4096;
+  using Count = faiss::Index::idx_t;
+  faiss::IndexFlatIP nearest(static_cast<Count>(vectors.width));
+  nearest.add(static_cast<Count>(centroids.vectors.size() / vectors.width),
+              centroids.vectors.data());
   std::vector<std::uint32_t> lists(rows.size(), 0);
-  std::vector<float> queries;
+  std::vector<float> batch, similarities(kBatch);
+  std::vector<Count> found(kBatch);
   for (std::size_t begin = 0; begin < rows.size(); begin += kBatch) {
     context.check_stop();
     const std::size_t count = std::min(kBatch, rows.size() - begin);
-    queries.clear();
+    batch.clear();
     for (std::size_t i = 0; i < count; ++i) {
       const float* vector = vectors[rows[begin + i]];
-      queries.insert(queries.end(), vector, vector + vectors.width);
+      batch.insert(batch.end(), vector, vector + vectors.width);
     }
-    std::vector<Nearest> nearest(count, Nearest(1));
-    scan(centres, {}, {}, queries.data(), nearest);
+    nearest.search(static_cast<Count>(count), batch.data(), 1, similarities.data(), found.data());
     for (std::size_t i = 0; i < count; ++i) {
-      const std::vector<Neighbour> found = nearest[i].take();
-      if (!found.empty()) lists[begin + i] = found.front().row;
+      // Nothing is near to what is no number.
+      lists[begin + i] = found[i] < 0 ? 0 : static_cast<std::uint32_t>(found[i]);
     }
   }
   return lists;
@@ -91,9 +94,13 @@ Centroids train_centroids(const VectorView& vectors, std::span<const std::uint32
   faiss::Clustering clustering(static_cast<int>(vectors.width), static_cast<int>(count),
                                parameters);
   faiss::IndexFlatIP assignment(static_cast<faiss::Index::idx_t>(vectors.width));
-  for (int i = 0; i < kIterations; ++i) {
-    context.check_stop();
-    clustering.train(static_cast<faiss::Index::idx_t>(samples), sample.data(), assignment);
+  try {
+    for (int i = 0; i < kIterations; ++i) {
+      context.check_stop();
+      clustering.train(static_cast<faiss::Index::idx_t>(samples), sample.data(), assignment);
+    }
+  } catch (const faiss::FaissException& e) {  // values that are no numbers, from damaged rows
+    throw Error(ErrorCode::io, std::string("k-means refused the index's vectors: ") + e.what());
   }
   return {std::move(clustering.centroids), rows.size()};
 }

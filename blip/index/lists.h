@@ -17,7 +17,7 @@ struct Centroids {
 };
 
 /// About 2 sqrt(rows) centroids from a sample of the `rows` of `vectors`: at most 50 of them for
-/// each centroid are copied. Throws Error{cancelled}.
+/// each centroid are copied. Throws Error{cancelled}, Error{io} for damaged vectors.
 Centroids train_centroids(const VectorView& vectors, std::span<const std::uint32_t> rows,
                           const Context& context);
 

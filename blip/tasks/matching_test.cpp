@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "blip/base/error.h"
@@ -42,6 +43,30 @@ TEST(Matcher, BatchesGiveTheSameAsOneAtATime) {
                 1 / (1 + std::exp(alone.itm_logits[0] - alone.itm_logits[1])), 1e-6);
     EXPECT_LE(std::fabs(together[i].itc_similarity), 1.000001);
   }
+}
+
+TEST(Matcher, ThreadsShareAnEncodedPicture) {
+  const Matcher matcher(retrieval());
+  const EncodedImage image = encoded(retrieval(), 4);
+  const std::vector<MatchText> texts = matcher.encode(kTexts);
+  std::vector<std::vector<Match>> found(4);
+  std::vector<std::thread> threads;
+  for (std::vector<Match>& of_thread : found)
+    threads.emplace_back([&] { of_thread = matcher.match(image, texts, {.num_threads = 1}); });
+  for (std::thread& thread : threads) thread.join();
+  for (const std::vector<Match>& of_thread : found)
+    EXPECT_EQ(of_thread[0].itm_logits, found[0][0].itm_logits);
+}
+
+TEST(EncodedImage, OutlivesItsEngine) {
+  EncodedImage image;
+  {
+    const Engine engine = tiny_engine("C_hf/retrieval");
+    image = encoded(engine, 4);
+  }
+  EXPECT_EQ(image.image_embeds().size() % static_cast<std::size_t>(image.num_tokens()), 0u);
+  const Matcher matcher(tiny_engine("C_hf/retrieval"));
+  EXPECT_THROW(matcher.match(image, matcher.encode(kTexts)), Error) << "of another engine";
 }
 
 TEST(Matcher, ComputesWhatIsAskedFor) {

@@ -81,6 +81,7 @@ class Vqa(TaskTest):
         answer = self.succeed("vqa", CRABS, *self.vqa, "--question", "what is it")
         self.assertEqual(answer.count("\n"), 1)
         self.assertNotIn("\t", answer)
+        self.assertEqual(self.succeed("vqa", "--question", "what is it", CRABS, *self.vqa), answer)
 
     def test_many_questions_are_the_same_as_each_alone(self):
         asked = ["what is it", "how many cats are in the picture?", "where?"]

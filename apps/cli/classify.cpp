@@ -78,8 +78,8 @@ void add_classify_command(CLI::App& app, int& status) {
       ->capture_default_str()
       ->check(CLI::PositiveNumber);
   CLI::Option* itm = command->add_flag("--itm", options.itm,
-                                       "by ITM, which is exact and reads the picture once for "
-                                       "every label, instead of ITC");
+                                       "by ITM, which is exact and compares the picture with "
+                                       "each label anew, instead of by ITC");
   command
       ->add_option(
           "--temperature", options.temperature,

@@ -122,6 +122,7 @@ class IndexRun {
       for (std::size_t i = 0; i < batch.size(); ++i) {
         append(text_entry(batch[i]),
                std::span(features.values).subspan(i * features.width, features.width));
+        if (features.truncated[i]) ++truncated_;
       }
     }
   }
@@ -147,11 +148,13 @@ class IndexRun {
       std::printf("%zu added, %zu unchanged, %zu failed; %s holds %zu %s\n", added_, unchanged_,
                   errors_.size(), input_.index.c_str(), after.live(),
                   std::string(name(after.settings.content)).c_str());
+      if (truncated_ > 0) std::printf("%zu texts were cut to the greatest length\n", truncated_);
       return;
     }
     const Json json = {
-        {"index", input_.index},   {"added", added_},   {"recovered", writer_.recovered()},
-        {"unchanged", unchanged_}, {"errors", errors_}, {"count", after.live()}};
+        {"index", input_.index},   {"added", added_},         {"recovered", writer_.recovered()},
+        {"unchanged", unchanged_}, {"truncated", truncated_}, {"errors", errors_},
+        {"count", after.live()}};
     std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
   }
 
@@ -161,6 +164,7 @@ class IndexRun {
   Context context_;
   std::size_t added_ = 0;
   std::size_t unchanged_ = 0;
+  std::size_t truncated_ = 0;  // texts
   Json errors_ = Json::array();
 };
 

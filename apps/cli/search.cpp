@@ -101,14 +101,15 @@ class SearchRun {
     RetrievalOptions options = flags_.options;
     options.progress = [&](std::size_t done, std::size_t) { progress.update(done); };
     try {
-      const std::vector<Found> found = find(options);
+      const SearchResults results = find(options);
       progress.clear();
-      for (const Found& one : found) {
+      for (const Found& one : results.found) {
         if (!one.error) continue;
         std::fprintf(stderr, "blip: %s\n", one.error->what());
         not_judged_ = true;
       }
-      fill(row, found, retriever_.index().manifest().settings.content);
+      if (row.subject.contains("text")) row.findings["truncated"] = results.truncated;
+      fill(row, results.found, retriever_.index().manifest().settings.content);
     } catch (const Error& e) {
       if (e.code() == ErrorCode::cancelled) throw;
       row.error = std::make_unique<Error>(e);

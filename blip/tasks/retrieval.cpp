@@ -191,8 +191,8 @@ Retriever::Retriever(Engine engine, VectorIndex index)
                "the index " + index_.folder().string());
 }
 
-std::vector<Found> Retriever::find(const std::string& text, const RetrievalOptions& options,
-                                   const Context& context) const {
+SearchResults Retriever::find(const std::string& text, const RetrievalOptions& options,
+                              const Context& context) const {
   if (options.rerank > 0) require_judging(IndexContent::images);
   FeatureOptions feature_options;
   feature_options.max_length = options.max_length;
@@ -201,18 +201,18 @@ std::vector<Found> Retriever::find(const std::string& text, const RetrievalOptio
   std::vector<Found> found = nearest(features.values, options, context);
   judge_pictures(std::span(found).first(std::min(options.rerank, found.size())), text, options,
                  context);
-  return best_of(std::move(found), options.k);
+  return {best_of(std::move(found), options.k), static_cast<bool>(features.truncated[0])};
 }
 
-std::vector<Found> Retriever::find(const EncodedImage& image, const RetrievalOptions& options,
-                                   const Context& context) const {
+SearchResults Retriever::find(const EncodedImage& image, const RetrievalOptions& options,
+                              const Context& context) const {
   if (options.rerank > 0) require_judging(IndexContent::texts);
   const Features features =
       FeatureExtractor(engine()).image_features({&image, 1}, FeatureKind::normalised, context);
   std::vector<Found> found = nearest(features.values, options, context);
   judge_texts(std::span(found).first(std::min(options.rerank, found.size())), image, options,
               context);
-  return best_of(std::move(found), options.k);
+  return {best_of(std::move(found), options.k), false};
 }
 
 std::vector<Found> Retriever::nearest(std::span<const float> query, const RetrievalOptions& options,

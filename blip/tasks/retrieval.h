@@ -60,6 +60,12 @@ struct Found {
   std::optional<Error> error;  ///< why it could not: the picture's file is missing or damaged
 };
 
+/// What was found for one query.
+struct SearchResults {
+  std::vector<Found> found;  ///< best first
+  bool truncated = false;    ///< the query was a text, and was cut
+};
+
 /// Search in two stages (paper section 5.1): all by ITC through an index, the nearest again by ITM.
 /// Immutable; safe to share between threads.
 class Retriever {
@@ -67,13 +73,13 @@ class Retriever {
   /// Throws Error{usage} when the index was made with another model or preprocessing.
   Retriever(Engine engine, VectorIndex index);
 
-  /// Best first. Pictures are judged from their files, which are read and encoded again.
+  /// Pictures are judged from their files, which are read and encoded again.
   /// Throws Error{usage} for a text without words, or when pictures are to be judged by pictures or
   /// texts by texts; Error{unsupported} when the checkpoint has no ITM head; Error{cancelled}.
-  std::vector<Found> find(const std::string& text, const RetrievalOptions& options = {},
-                          const Context& context = {}) const;
-  std::vector<Found> find(const EncodedImage& image, const RetrievalOptions& options = {},
-                          const Context& context = {}) const;
+  SearchResults find(const std::string& text, const RetrievalOptions& options = {},
+                     const Context& context = {}) const;
+  SearchResults find(const EncodedImage& image, const RetrievalOptions& options = {},
+                     const Context& context = {}) const;
 
   const Engine& engine() const { return matcher_.engine(); }
   const VectorIndex& index() const { return index_; }

@@ -114,7 +114,7 @@ TEST_F(Retrieval, TextToImageInBothStages) {
       RetrievalOptions options;
       options.k = 5;
       options.rerank = rerank;
-      const std::vector<Found> found = retriever.find(text, options);
+      const std::vector<Found> found = retriever.find(text, options).found;
       const auto wanted = by_definition(folder_, text, rerank > 0);
       ASSERT_EQ(found.size(), 5u);
       for (std::size_t i = 0; i < found.size(); ++i) {
@@ -136,7 +136,7 @@ TEST_F(Retrieval, ThoseThatAreNotJudgedComeAfterThoseThatAre) {
     EXPECT_EQ(total, 3u);
     EXPECT_EQ(done, ++told);
   };
-  const std::vector<Found> found = retriever.find(kTexts[0], options);
+  const std::vector<Found> found = retriever.find(kTexts[0], options).found;
   ASSERT_EQ(found.size(), 8u);
   EXPECT_EQ(told, 3u);
   for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(found[i].match.has_value(), i < 3);
@@ -149,7 +149,7 @@ TEST_F(Retrieval, AMissingPictureIsReportedNotFatal) {
   RetrievalOptions options;
   options.k = options.rerank = 8;
   std::filesystem::remove(folder_ / "bmp_rgb.bmp");
-  const std::vector<Found> found = retriever.find(kTexts[1], options);
+  const std::vector<Found> found = retriever.find(kTexts[1], options).found;
   ASSERT_EQ(found.size(), 8u);
   ASSERT_TRUE(found.back().error.has_value());
   EXPECT_EQ(found.back().error->code(), ErrorCode::not_found);
@@ -160,7 +160,7 @@ TEST_F(Retrieval, AMissingPictureIsReportedNotFatal) {
 TEST_F(Retrieval, ImageToImageFindsItself) {
   const Retriever retriever(engine(), index_of_pictures());
   for (const char* name : {"png_rgb_photo", "bmp_rgb"}) {
-    const std::vector<Found> found = retriever.find(encode(picture(name)), {.k = 1});
+    const std::vector<Found> found = retriever.find(encode(picture(name)), {.k = 1}).found;
     EXPECT_EQ(std::filesystem::path(found[0].name).stem(), name);
     EXPECT_NEAR(found[0].score, 1, 1e-5);
   }
@@ -174,7 +174,7 @@ TEST_F(Retrieval, ImageToTextInBothStages) {
   for (const std::size_t rerank : {0, 5}) {
     RetrievalOptions options;
     options.rerank = rerank;
-    const std::vector<Found> found = retriever.find(image, options);
+    const std::vector<Found> found = retriever.find(image, options).found;
     ASSERT_EQ(found.size(), kTexts.size());
     for (const Found& one : found) {
       const auto i = static_cast<std::size_t>(std::find(kTexts.begin(), kTexts.end(), one.name) -
@@ -210,8 +210,18 @@ TEST_F(Retrieval, RefusesToJudgeLikeByLike) {
   options.rerank = 2;
   EXPECT_THROW(pictures.find(encode(picture("bmp_rgb")), options), Error);
   EXPECT_THROW(texts.find(kTexts[0], options), Error);
-  EXPECT_EQ(texts.find(kTexts[3], {.k = 1})[0].name, kTexts[3]);
+  EXPECT_EQ(texts.find(kTexts[3], {.k = 1}).found[0].name, kTexts[3]);
   EXPECT_THROW(pictures.find("", {.k = 1}), Error);
+}
+
+TEST_F(Retrieval, LongTextsAreCutAndMarked) {
+  const Retriever retriever(engine(), index_of_pictures());
+  std::string text = kTexts[0];
+  EXPECT_FALSE(retriever.find(text).truncated);
+  for (int i = 0; i < 10000; ++i) text += " and a cat";
+  RetrievalOptions options;
+  options.rerank = 2;
+  EXPECT_TRUE(retriever.find(text, options).truncated);
 }
 
 TEST_F(Retrieval, AnIndexRemembersHowPicturesAreDecodedAndTheModelIsOpened) {

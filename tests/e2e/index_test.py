@@ -116,7 +116,7 @@ class Search(IndexTest):
         done = run("search", self.index, TEXTS[0], "--image", self.photos / "missing.png", "--format", "json")
         self.assertEqual(done.returncode, 1)
         rows = json.loads(done.stdout)
-        self.assertEqual([sorted(row) for row in rows], [["results", "text"], ["error", "path"]])
+        self.assertEqual([sorted(row) for row in rows], [["results", "text", "truncated"], ["error", "path"]])
 
     def test_a_missing_picture_is_reported_not_fatal(self):
         self.build()

@@ -17,6 +17,7 @@ class BeamSearch : public Search {
   std::vector<Row> rows() const override;
   void advance(std::span<const float> logits) override;
   bool done() const override { return done_; }
+  std::span<const int> leader() const override { return beams_.front().ids; }
 
  protected:
   /// `max_length` counts the whole sequence.

@@ -19,6 +19,7 @@ class GreedySearch final : public Search {
   std::vector<Row> rows() const override;
   void advance(std::span<const float> logits) override;
   bool done() const override { return active_.empty(); }
+  std::span<const int> leader() const override { return sequences_.front().ids; }
   std::vector<Hypothesis> results() const override { return sequences_; }
 
  private:

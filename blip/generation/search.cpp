@@ -1,12 +1,10 @@
 #include "blip/generation/search.h"
 
 #include <algorithm>
-#include <exception>
 #include <limits>
 #include <string>
 
 #include "blip/base/error.h"
-#include "blip/base/tensor.h"
 #include "blip/generation/beam_search.h"
 #include "blip/generation/greedy_search.h"
 
@@ -50,50 +48,6 @@ void check_ids(std::span<const int> ids, const char* field, int vocab_size) {
   }
 }
 
-// A search and where its rows lay in the step before.
-struct Running {
-  std::unique_ptr<Search> search;
-  std::size_t first_row = 0;
-  std::size_t row_count = 0;
-  std::exception_ptr error;
-};
-
-// Asks every search for its rows and lays them out one after the other.
-void lay_out(std::vector<Running>& running, std::vector<StepRow>& step_rows) {
-  step_rows.clear();
-  for (std::size_t request = 0; request < running.size(); ++request) {
-    Running& r = running[request];
-    if (r.search == nullptr) continue;
-    const std::vector<Search::Row> rows = r.search->rows();
-    const std::size_t first_row = step_rows.size();
-    for (const Search::Row& row : rows) {
-      const int parent = row.parent < 0 ? -1 : static_cast<int>(r.first_row) + row.parent;
-      step_rows.push_back({static_cast<int>(request), parent, row.tokens});
-    }
-    r.first_row = first_row;
-    r.row_count = rows.size();
-  }
-}
-
-// Exceptions may not leave a parallel region; the first request's one is thrown after it.
-void advance_all(std::vector<Running>& running, std::span<const float> logits,
-                 std::size_t vocab_size) {
-  const auto count = static_cast<std::int64_t>(running.size());
-#pragma omp parallel for schedule(dynamic) if (count > 1)
-  for (std::int64_t i = 0; i < count; ++i) {
-    Running& r = running[static_cast<std::size_t>(i)];
-    if (r.search == nullptr) continue;
-    try {
-      r.search->advance(logits.subspan(r.first_row * vocab_size, r.row_count * vocab_size));
-    } catch (...) {
-      r.error = std::current_exception();
-    }
-  }
-  for (const Running& r : running) {
-    if (r.error) std::rethrow_exception(r.error);
-  }
-}
-
 }  // namespace
 
 std::unique_ptr<Search> make_search(const GenerationRequest& request, int vocab_size) {
@@ -114,33 +68,96 @@ std::unique_ptr<Search> make_search(const GenerationRequest& request, int vocab_
   return std::make_unique<GreedySearch>(request, max_length, vocab_size);
 }
 
+std::size_t GenerationBatch::add(const GenerationRequest& request) {
+  std::unique_ptr<Search> search = make_search(request, vocab_size_);
+  running_[next_id_] = {std::move(search), request.prompt_ids.size(), 0, 0, nullptr};
+  return next_id_++;
+}
+
+void GenerationBatch::step(const StepFunction& step, const Context& context) {
+  const ThreadScope threads(context);
+  context.check_stop();
+  lay_out();
+  if (rows_.empty()) return;
+  const std::size_t needed = rows_.size() * static_cast<std::size_t>(vocab_size_);
+  if (logits_.size() < needed) logits_ = FloatBuffer(needed);
+  const std::span<float> logits = logits_.span().first(needed);
+  step(rows_, logits);
+  advance(logits);
+}
+
+bool GenerationBatch::idle() const {
+  return std::all_of(running_.begin(), running_.end(),
+                     [](const auto& entry) { return entry.second.done(); });
+}
+
+bool GenerationBatch::done(std::size_t id) const {
+  return running_.at(id).done();
+}
+
+std::span<const int> GenerationBatch::leader(std::size_t id) const {
+  return running_.at(id).search->leader();
+}
+
+std::vector<Hypothesis> GenerationBatch::take_results(std::size_t id) {
+  const auto taken = running_.extract(id);
+  const Running& r = taken.mapped();
+  if (r.error) std::rethrow_exception(r.error);
+  return r.search->results();
+}
+
+// Asks every search for its rows and lays them out one after the other.
+void GenerationBatch::lay_out() {
+  rows_.clear();
+  for (auto& [id, r] : running_) {
+    if (r.done()) continue;
+    const std::vector<Search::Row> rows = r.search->rows();
+    const std::size_t first_row = rows_.size();
+    for (const Search::Row& row : rows) {
+      const int parent = row.parent < 0 ? -1 : static_cast<int>(r.first_row) + row.parent;
+      rows_.push_back({static_cast<int>(id), parent, row.tokens});
+    }
+    r.first_row = first_row;
+    r.row_count = rows.size();
+  }
+}
+
+void GenerationBatch::advance(std::span<const float> logits) {
+  const auto vocabulary = static_cast<std::size_t>(vocab_size_);
+  std::vector<Running*> all;
+  for (auto& [id, r] : running_) {
+    if (!r.done()) all.push_back(&r);
+  }
+  const auto count = static_cast<std::int64_t>(all.size());
+#pragma omp parallel for schedule(dynamic) if (count > 1)
+  for (std::int64_t i = 0; i < count; ++i) {
+    Running& r = *all[static_cast<std::size_t>(i)];
+    try {
+      r.search->advance(logits.subspan(r.first_row * vocabulary, r.row_count * vocabulary));
+    } catch (...) {  // may not leave a parallel region
+      r.error = std::current_exception();
+    }
+  }
+}
+
 std::vector<std::vector<Hypothesis>> generate(std::span<const GenerationRequest> requests,
                                               int vocab_size, const StepFunction& step,
                                               const Context& context) {
-  const ThreadScope threads(context);
-  std::vector<Running> running;
-  for (const GenerationRequest& request : requests) {
-    running.push_back({make_search(request, vocab_size), 0, 0, nullptr});
-  }
-  const auto vocabulary = static_cast<std::size_t>(vocab_size);
+  GenerationBatch batch(vocab_size);
+  for (const GenerationRequest& request : requests) batch.add(request);
   std::vector<std::vector<Hypothesis>> results(requests.size());
-  std::vector<StepRow> rows;
-  FloatBuffer buffer;
-  for (;;) {
-    context.check_stop();
-    lay_out(running, rows);
-    if (rows.empty()) return results;
-    const std::size_t needed = rows.size() * vocabulary;
-    if (buffer.size() < needed) buffer = FloatBuffer(needed);
-    const std::span<float> logits = buffer.span().first(needed);
-    step(rows, logits);
-    advance_all(running, logits, vocabulary);
-    for (std::size_t i = 0; i < running.size(); ++i) {
-      if (running[i].search == nullptr || !running[i].search->done()) continue;
-      results[i] = running[i].search->results();
-      running[i].search.reset();  // its scratch is of no use to the others
+  std::size_t taken = 0;
+  std::vector<bool> finished(requests.size());
+  while (taken < requests.size()) {
+    batch.step(step, context);
+    for (std::size_t i = 0; i < requests.size(); ++i) {
+      if (finished[i] || !batch.done(i)) continue;
+      results[i] = batch.take_results(i);
+      finished[i] = true;
+      ++taken;
     }
   }
+  return results;
 }
 
 }  // namespace blip

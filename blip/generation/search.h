@@ -1,11 +1,14 @@
 #pragma once
 
+#include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "blip/base/context.h"
+#include "blip/base/tensor.h"
 #include "blip/generation/generation_config.h"
 
 namespace blip {
@@ -54,6 +57,8 @@ class Search {
   /// token. Not to be used after it threw.
   virtual void advance(std::span<const float> logits) = 0;
   virtual bool done() const = 0;
+  /// The sequence that is ahead, for those who watch: what is returned at last may be another.
+  virtual std::span<const int> leader() const = 0;
   /// num_return_sequences of them, only when done. Beam search: best first, and fewer (never none)
   /// where the options leave fewer sequences possible. Sampling: in the order of their streams.
   virtual std::vector<Hypothesis> results() const = 0;
@@ -67,10 +72,59 @@ int max_sequence_length(const GenerationRequest& request);
 /// a minimum above the limit, ids beyond the vocabulary.
 std::unique_ptr<Search> make_search(const GenerationRequest& request, int vocab_size);
 
-/// Runs all requests together, one step function call per token, until each is done. What a request
-/// returns does not depend on its neighbours. `step` runs on the calling thread; the searches share
-/// `context`'s threads between calls. Throws what `step`, make_search() and Search::advance()
-/// throw, and Error{cancelled}.
+/// Requests that are run together, one call of the step function per token. Others may join, and
+/// any may be given up, between steps. What a request returns does not depend on its neighbours.
+class GenerationBatch {
+ public:
+  explicit GenerationBatch(int vocab_size) : vocab_size_(vocab_size) {}
+
+  /// Its number, by which StepRow::request names it too: 0, 1, 2, ... in the order of the calls.
+  /// Throws what make_search() throws.
+  std::size_t add(const GenerationRequest& request);
+  /// Forgets a request, done or not.
+  void remove(std::size_t id) { running_.erase(id); }
+
+  /// Takes all that are not done one token further. `step` runs on the calling thread; the searches
+  /// share `context`'s threads. Throws what `step` throws and Error{cancelled}; the batch is of no
+  /// use after that. What Search::advance() throws is kept for take_results().
+  void step(const StepFunction& step, const Context& context);
+  /// Whether no request needs another step.
+  bool idle() const;
+  /// Rows of the step before.
+  std::size_t rows() const { return rows_.size(); }
+
+  bool done(std::size_t id) const;
+  /// Of a request that is not done.
+  std::span<const int> leader(std::size_t id) const;
+  /// Of a request that is not forgotten.
+  std::size_t prompt_length(std::size_t id) const { return running_.at(id).prompt_length; }
+  /// Of a request that is done, once; then it is forgotten. Throws what its search threw.
+  std::vector<Hypothesis> take_results(std::size_t id);
+
+ private:
+  /// A search and where its rows lay in the step before.
+  struct Running {
+    std::unique_ptr<Search> search;
+    std::size_t prompt_length = 0;
+    std::size_t first_row = 0;
+    std::size_t row_count = 0;
+    std::exception_ptr error;
+
+    bool done() const { return error != nullptr || search->done(); }
+  };
+
+  void lay_out();
+  void advance(std::span<const float> logits);
+
+  int vocab_size_;
+  std::size_t next_id_ = 0;
+  std::map<std::size_t, Running> running_;
+  std::vector<StepRow> rows_;
+  FloatBuffer logits_;
+};
+
+/// A batch of all requests, until each is done. Throws what `step`, make_search() and
+/// Search::advance() throw, and Error{cancelled}.
 std::vector<std::vector<Hypothesis>> generate(std::span<const GenerationRequest> requests,
                                               int vocab_size, const StepFunction& step,
                                               const Context& context = {});

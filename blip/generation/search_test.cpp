@@ -332,5 +332,51 @@ TEST(Search, RefusesLogitsItDidNotAskFor) {
   }
 }
 
+std::vector<int> ids_of(const std::vector<Hypothesis>& results) {
+  return results.front().ids;
+}
+
+TEST(GenerationBatch, OthersJoinAndAreGivenUpWithoutTrace) {
+  const FakeModel model{.vocab_size = 10};
+  for (const int beams : {1, 3}) {
+    std::vector<GenerationRequest> requests = {request({1}, 30), request({2, 4}, 12),
+                                               request({3}, 40)};
+    for (GenerationRequest& r : requests) r.config.num_beams = beams;
+    GenerationBatch batch(model.vocab_size);
+    EXPECT_TRUE(batch.idle());
+    const StepFunction step = model.step();
+    EXPECT_EQ(batch.add(requests[0]), 0u);
+    EXPECT_EQ(batch.add(requests[1]), 1u);
+    EXPECT_EQ(batch.prompt_length(1), 2u);
+    for (int i = 0; i < 4; ++i) batch.step(step, {});
+    EXPECT_EQ(batch.leader(1).size(), 6u);
+    EXPECT_FALSE(batch.done(1));
+    batch.remove(1);
+    EXPECT_EQ(batch.add(requests[2]), 2u);
+    while (!batch.idle()) batch.step(step, {});
+    for (const std::size_t id : {0, 2}) {
+      EXPECT_EQ(ids_of(batch.take_results(id)), ids_of(generate_one(model, requests[id]))) << id;
+      EXPECT_THROW(batch.take_results(id), std::out_of_range);
+    }
+    batch.step(step, {});
+    EXPECT_EQ(batch.rows(), 0u);
+  }
+}
+
+TEST(GenerationBatch, OneThatFailsHarmsNoOther) {
+  const FakeModel model{.vocab_size = 10};
+  GenerationBatch batch(model.vocab_size);
+  const GenerationRequest sound = request({1}, 20);
+  GenerationRequest impossible = request({1}, 20);
+  for (int id = 0; id < 10; ++id) impossible.config.bad_words_ids.push_back({id});
+  EXPECT_THROW(batch.add(request({}, 20)), Error);
+  batch.add(impossible);
+  batch.add(sound);
+  const StepFunction step = model.step();
+  while (!batch.idle()) batch.step(step, {});
+  EXPECT_THROW(batch.take_results(0), Error);
+  EXPECT_EQ(ids_of(batch.take_results(1)), ids_of(generate_one(model, sound)));
+}
+
 }  // namespace
 }  // namespace blip

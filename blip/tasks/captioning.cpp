@@ -1,5 +1,6 @@
 #include "blip/tasks/captioning.h"
 
+#include <map>
 #include <utility>
 
 #include "blip/base/error.h"
@@ -26,17 +27,19 @@ std::string without_prompt(std::string text, const std::string& prompt) {
   return text;
 }
 
+std::string text_of(const Tokenizer& tokenizer, std::span<const int> ids, std::size_t prompt_length,
+                    const CaptionOptions& options) {
+  const DecodeOptions decoding{true, options.clean_up_tokenization_spaces};
+  std::string text = tokenizer.decode(ids, decoding);
+  if (!options.strip_prompt) return text;
+  return without_prompt(std::move(text), tokenizer.decode(ids.first(prompt_length), decoding));
+}
+
 Caption to_caption(const Tokenizer& tokenizer, const Hypothesis& hypothesis,
                    const CaptionOptions& options) {
-  const DecodeOptions decoding{true, options.clean_up_tokenization_spaces};
-  const auto prompt_length = static_cast<std::size_t>(hypothesis.prompt_length);
   Caption caption;
-  caption.text = tokenizer.decode(hypothesis.ids, decoding);
-  if (options.strip_prompt) {
-    caption.text =
-        without_prompt(std::move(caption.text),
-                       tokenizer.decode(std::span(hypothesis.ids).first(prompt_length), decoding));
-  }
+  caption.text = text_of(tokenizer, hypothesis.ids,
+                         static_cast<std::size_t>(hypothesis.prompt_length), options);
   caption.tokens = tokens_of(hypothesis, tokenizer);
   caption.ids = hypothesis.ids;
   caption.score = hypothesis.score;
@@ -81,21 +84,11 @@ void Captioner::validate(const std::string& prompt, const CaptionOptions& option
 std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
                                                      const CaptionOptions& options,
                                                      const Context& context) const {
-  std::vector<GenerationRequest> generation;
-  std::vector<const CrossKeysValues*> pictures;
-  for (const CaptionRequest& request : requests) {
-    pictures.push_back(&data_of(request.image, engine_).for_decoder(context));
-    generation.push_back(request_for(request.prompt, options));
-  }
-  const std::vector<std::vector<Hypothesis>> found =
-      generate_texts(engine_.model().text_decoder(), generation, pictures, context);
+  CaptionBatch batch(*this);
+  for (const CaptionRequest& request : requests) batch.add(request, options, context);
+  while (!batch.idle()) batch.step(context);
   std::vector<std::vector<Caption>> captions;
-  for (const std::vector<Hypothesis>& hypotheses : found) {
-    std::vector<Caption>& of_request = captions.emplace_back();
-    for (const Hypothesis& hypothesis : hypotheses) {
-      of_request.push_back(to_caption(engine_.tokenizer(), hypothesis, options));
-    }
-  }
+  for (std::size_t i = 0; i < requests.size(); ++i) captions.push_back(batch.take(i));
   return captions;
 }
 
@@ -104,6 +97,67 @@ Caption Captioner::caption(const Image& image, const std::string& prompt) const 
   CaptionOptions options;
   options.generation = engine_.default_generation();
   return caption(std::span(&request, 1), options).front().front();
+}
+
+struct CaptionBatch::Data {
+  struct Running {
+    EncodedImage image;  ///< kept while the decoder looks at it
+    CaptionOptions options;
+  };
+
+  explicit Data(Captioner c) : captioner(std::move(c)), batch(model().text_decoder()) {}
+
+  const BlipModel& model() const { return captioner.engine().model(); }
+  const Tokenizer& tokenizer() const { return captioner.engine().tokenizer(); }
+
+  Captioner captioner;
+  TextBatch batch;
+  std::map<std::size_t, Running> running;
+};
+
+CaptionBatch::CaptionBatch(Captioner captioner)
+    : data_(std::make_unique<Data>(std::move(captioner))) {}
+
+CaptionBatch::~CaptionBatch() = default;
+
+std::size_t CaptionBatch::add(const CaptionRequest& request, const CaptionOptions& options,
+                              const Context& context) {
+  const Captioner& captioner = data_->captioner;
+  const CrossKeysValues& picture = data_of(request.image, captioner.engine()).for_decoder(context);
+  const std::size_t id = data_->batch.add(captioner.request_for(request.prompt, options), picture);
+  data_->running[id] = {request.image, options};
+  return id;
+}
+
+void CaptionBatch::remove(std::size_t id) {
+  data_->batch.remove(id);
+  data_->running.erase(id);
+}
+
+void CaptionBatch::step(const Context& context) {
+  data_->batch.step(context);
+}
+
+bool CaptionBatch::idle() const {
+  return data_->batch.generation().idle();
+}
+
+bool CaptionBatch::done(std::size_t id) const {
+  return data_->batch.generation().done(id);
+}
+
+std::string CaptionBatch::text_so_far(std::size_t id) const {
+  const CaptionOptions& options = data_->running.at(id).options;
+  return text_of(data_->tokenizer(), data_->batch.generation().leader(id),
+                 data_->batch.generation().prompt_length(id), options);
+}
+
+std::vector<Caption> CaptionBatch::take(std::size_t id) {
+  const auto taken = data_->running.extract(id);
+  std::vector<Caption> captions;
+  for (const Hypothesis& hypothesis : data_->batch.take_results(id))
+    captions.push_back(to_caption(data_->tokenizer(), hypothesis, taken.mapped().options));
+  return captions;
 }
 
 }  // namespace blip

@@ -1,7 +1,10 @@
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "blip/base/context.h"
@@ -49,6 +52,8 @@ struct CaptionOptions {
 inline constexpr std::string_view kPaperPrompt = "a picture of ";
 BLIP_API CaptionOptions paper_caption_options();
 
+class CaptionBatch;
+
 /// Image captioning (paper section 5.2): the image-grounded text decoder after the vision encoder.
 class BLIP_API Captioner {
  public:
@@ -72,9 +77,42 @@ class BLIP_API Captioner {
   const Engine& engine() const { return engine_; }
 
  private:
+  friend class CaptionBatch;
   GenerationRequest request_for(const std::string& prompt, const CaptionOptions& options) const;
 
   Engine engine_;
+};
+
+/// Captions that are written together, one token a step; others may join, and any may be given up,
+/// between steps. For programs that take requests as they come. One thread at a time.
+class BLIP_API CaptionBatch {
+ public:
+  explicit CaptionBatch(Captioner captioner);
+  ~CaptionBatch();
+  CaptionBatch(const CaptionBatch&) = delete;
+  CaptionBatch& operator=(const CaptionBatch&) = delete;
+
+  /// Its number. Throws Error{usage} as Captioner::validate(), Error{cancelled}.
+  std::size_t add(const CaptionRequest& request, const CaptionOptions& options,
+                  const Context& context = {});
+  /// Forgets a request, done or not.
+  void remove(std::size_t id);
+
+  /// Takes every caption that is not done one token further. Throws Error{cancelled}; the batch is
+  /// of no use after that.
+  void step(const Context& context = {});
+  /// Whether no request needs another step.
+  bool idle() const;
+  bool done(std::size_t id) const;
+  /// The text that is ahead, of a request that is not done: the caption may become another.
+  std::string text_so_far(std::size_t id) const;
+  /// Of a request that is done, once: num_return_sequences captions, best first. Throws
+  /// Error{usage} when its options left no token possible, Error{bad_model} for a damaged model's.
+  std::vector<Caption> take(std::size_t id);
+
+ private:
+  struct Data;
+  std::unique_ptr<Data> data_;
 };
 
 }  // namespace blip

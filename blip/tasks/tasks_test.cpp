@@ -67,6 +67,26 @@ TEST(Captioner, BatchesGiveTheSameAsOneAtATime) {
   }
 }
 
+TEST(CaptionBatch, WhatJoinsLaterIsTheSame) {
+  const std::vector<std::string> prompts = {"", "a", "two blue crabs and"};
+  const std::vector<CaptionRequest> requests = requests_for(prompts);
+  CaptionBatch batch(captioner());
+  CaptionOptions stripped = with(1);
+  stripped.strip_prompt = true;
+  batch.add(requests[0], with(3));
+  batch.add(requests[1], with(1));
+  batch.step();
+  batch.step();
+  EXPECT_EQ(batch.add(requests[2], stripped), 2u);
+  batch.step();
+  EXPECT_TRUE(captioner().caption({&requests[2], 1}, stripped)[0][0].text.starts_with(
+      batch.text_so_far(2)));
+  batch.remove(1);
+  while (!batch.idle()) batch.step();
+  EXPECT_EQ(batch.take(0)[0].ids, captioner().caption({&requests[0], 1}, with(3))[0][0].ids);
+  EXPECT_EQ(batch.take(2)[0].text, captioner().caption({&requests[2], 1}, stripped)[0][0].text);
+}
+
 TEST(Captioner, TokensCarryTheirLogProbabilities) {
   const std::string prompt = "a";
   const std::vector<CaptionRequest> requests = requests_for({&prompt, 1});

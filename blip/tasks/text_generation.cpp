@@ -25,21 +25,45 @@ void validate_generation(const GenerationRequest& request, const TextConfig& con
   make_search(request, config.vocab_size);
 }
 
+std::size_t TextBatch::add(const GenerationRequest& request, const CrossKeysValues& source) {
+  check_positions(request, decoder_.config());
+  const std::size_t id = batch_.add(request);
+  sources_[id] = &source;
+  return id;
+}
+
+void TextBatch::remove(std::size_t id) {
+  batch_.remove(id);
+  sources_.erase(id);
+}
+
+void TextBatch::step(const Context& context) {
+  const StepFunction decode = [&](std::span<const StepRow> rows, std::span<float> logits) {
+    std::vector<DecoderRow> decoder_rows;
+    for (const StepRow& row : rows) {
+      decoder_rows.push_back(
+          {row.parent, row.tokens, sources_.at(static_cast<std::size_t>(row.request))});
+    }
+    decoder_.step(state_, decoder_rows, logits, context);
+  };
+  batch_.step(decode, context);
+}
+
+std::vector<Hypothesis> TextBatch::take_results(std::size_t id) {
+  sources_.erase(id);
+  return batch_.take_results(id);
+}
+
 std::vector<std::vector<Hypothesis>> generate_texts(const TextDecoder& decoder,
                                                     std::span<const GenerationRequest> requests,
                                                     std::span<const CrossKeysValues* const> sources,
                                                     const Context& context) {
-  for (const GenerationRequest& request : requests) check_positions(request, decoder.config());
-  DecoderState state(decoder.config());
-  const StepFunction step = [&](std::span<const StepRow> rows, std::span<float> logits) {
-    std::vector<DecoderRow> decoder_rows;
-    for (const StepRow& row : rows) {
-      decoder_rows.push_back(
-          {row.parent, row.tokens, sources[static_cast<std::size_t>(row.request)]});
-    }
-    decoder.step(state, decoder_rows, logits, context);
-  };
-  return generate(requests, decoder.config().vocab_size, step, context);
+  TextBatch batch(decoder);
+  for (std::size_t i = 0; i < requests.size(); ++i) batch.add(requests[i], *sources[i]);
+  while (!batch.generation().idle()) batch.step(context);
+  std::vector<std::vector<Hypothesis>> results;
+  for (std::size_t i = 0; i < requests.size(); ++i) results.push_back(batch.take_results(i));
+  return results;
 }
 
 std::vector<CaptionToken> tokens_of(const Hypothesis& hypothesis, const Tokenizer& tokenizer) {

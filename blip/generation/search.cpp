@@ -100,8 +100,8 @@ std::span<const int> GenerationBatch::leader(std::size_t id) const {
 }
 
 std::vector<Hypothesis> GenerationBatch::take_results(std::size_t id) {
-  const auto taken = running_.extract(id);
-  const Running& r = taken.mapped();
+  const Running r = std::move(running_.at(id));
+  running_.erase(id);
   if (r.error) std::rethrow_exception(r.error);
   return r.search->results();
 }

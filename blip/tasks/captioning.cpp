@@ -153,10 +153,11 @@ std::string CaptionBatch::text_so_far(std::size_t id) const {
 }
 
 std::vector<Caption> CaptionBatch::take(std::size_t id) {
-  const auto taken = data_->running.extract(id);
+  const Data::Running taken = std::move(data_->running.at(id));
+  data_->running.erase(id);
   std::vector<Caption> captions;
   for (const Hypothesis& hypothesis : data_->batch.take_results(id))
-    captions.push_back(to_caption(data_->tokenizer(), hypothesis, taken.mapped().options));
+    captions.push_back(to_caption(data_->tokenizer(), hypothesis, taken.options));
   return captions;
 }
 

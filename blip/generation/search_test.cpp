@@ -369,6 +369,7 @@ TEST(GenerationBatch, OneThatFailsHarmsNoOther) {
   const GenerationRequest sound = request({1}, 20);
   GenerationRequest impossible = request({1}, 20);
   for (int id = 0; id < 10; ++id) impossible.config.bad_words_ids.push_back({id});
+  impossible.config.min_length = 10;  // nor may it end
   EXPECT_THROW(batch.add(request({}, 20)), Error);
   batch.add(impossible);
   batch.add(sound);

@@ -8,6 +8,7 @@
 #include "apps/cli/flags.h"
 #include "apps/cli/picture_rows.h"
 #include "apps/cli/stop.h"
+#include "apps/findings/findings.h"
 #include "blip/base/error.h"
 #include "blip/tasks/captioning.h"
 #include "blip/tokenizer/tokenizer.h"
@@ -61,15 +62,8 @@ CaptionOptions caption_options(const CaptionFlags& flags, const Engine& engine) 
 }
 
 void fill(Row& row, const std::vector<Caption>& captions) {
-  Json all = Json::array();
-  for (const Caption& caption : captions) {
-    all.push_back({{"text", caption.text},
-                   {"score", caption.score},
-                   {"finished", caption.finished},
-                   {"tokens", to_json(caption.tokens)}});
-    row.lines.push_back(caption.text);
-  }
-  row.findings["captions"] = std::move(all);
+  row.findings["captions"] = findings::to_json(captions);
+  for (const Caption& caption : captions) row.lines.push_back(caption.text);
 }
 
 int run(const CaptionFlags& flags) {

@@ -10,6 +10,7 @@
 #include "apps/cli/picture_rows.h"
 #include "apps/cli/stop.h"
 #include "apps/cli/text_flags.h"
+#include "apps/findings/findings.h"
 #include "blip/tasks/features.h"
 
 namespace blip::cli {
@@ -75,7 +76,7 @@ class EmbedRun {
       std::fprintf(stderr, "blip: %s\n", row.error->what());
       last_status_ = exit_status(row.error->code());
       Json failed = row.subject;
-      failed["error"] = to_json(*row.error);
+      failed["error"] = findings::to_json(*row.error);
       table_.errors.push_back(std::move(failed));
       return;
     }

@@ -11,6 +11,7 @@
 #include "apps/cli/inputs.h"
 #include "apps/cli/rows.h"
 #include "apps/cli/stop.h"
+#include "apps/findings/findings.h"
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
 #include "blip/image/encode.h"
@@ -51,8 +52,7 @@ std::string text_of(const HeatmapFlags& flags, const Engine& engine, const Encod
 
 /// Text: the text, then the hottest patch as shares of the picture's width and height.
 void fill(Row& row, const HeatmapFlags& flags, const std::string& text, const HeatMap& map) {
-  row.findings = {{"text", text},     {"word", flags.word},     {"truncated", map.truncated},
-                  {"rows", map.rows}, {"columns", map.columns}, {"values", map.values}};
+  row.findings = findings::to_json(text, flags.word, map);
   const auto hottest =
       static_cast<int>(std::max_element(map.values.begin(), map.values.end()) - map.values.begin());
   char place[64];

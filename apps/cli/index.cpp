@@ -11,6 +11,7 @@
 #include "apps/cli/picture_rows.h"
 #include "apps/cli/stop.h"
 #include "apps/cli/text_flags.h"
+#include "apps/findings/findings.h"
 #include "blip/index/writer.h"
 #include "blip/tasks/features.h"
 #include "blip/tasks/retrieval.h"
@@ -139,7 +140,7 @@ class IndexRun {
 
   void fail(Json subject, const Error& error) {
     std::fprintf(stderr, "blip: %s\n", error.what());
-    subject["error"] = to_json(error);
+    subject["error"] = findings::to_json(error);
     errors_.push_back(std::move(subject));
   }
 

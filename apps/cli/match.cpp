@@ -10,6 +10,7 @@
 #include "apps/cli/picture_rows.h"
 #include "apps/cli/stop.h"
 #include "apps/cli/text_flags.h"
+#include "apps/findings/findings.h"
 #include "blip/tasks/matching.h"
 
 namespace blip::cli {
@@ -31,22 +32,18 @@ void fill(Row& row, std::span<const std::string> texts, std::span<const MatchTex
           std::span<const Match> matches) {
   Json all = Json::array();
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    Json one = {{"text", texts[i]}, {"truncated", encoded[i].truncated}};
     std::string line = texts.size() > 1 ? texts[i] + "\t" : "";
     char number[32];
     if (!encoded[i].itm_ids.empty()) {
-      one["itm_probability"] = matches[i].itm_probability;
-      one["itm_logits"] = matches[i].itm_logits;
       std::snprintf(number, sizeof number, "%.4f", matches[i].itm_probability);
       line += number;
     }
     if (!encoded[i].text_feat.empty()) {
-      one["itc_similarity"] = matches[i].itc_similarity;
       std::snprintf(number, sizeof number, "%s%.4f", encoded[i].itm_ids.empty() ? "" : "\t",
                     matches[i].itc_similarity);
       line += number;
     }
-    all.push_back(std::move(one));
+    all.push_back(findings::to_json(texts[i], encoded[i], matches[i]));
     row.lines.push_back(std::move(line));
   }
   row.findings["matches"] = std::move(all);

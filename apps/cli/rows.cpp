@@ -2,6 +2,8 @@
 
 #include <cstdio>
 
+#include "apps/findings/findings.h"
+
 namespace blip::cli {
 namespace {
 
@@ -12,7 +14,7 @@ void flush() {
 Json whole(const Row& row) {
   Json json = row.subject;
   if (row.error) {
-    json["error"] = to_json(*row.error);
+    json["error"] = findings::to_json(*row.error);
   } else {
     json.update(row.findings);
   }
@@ -20,17 +22,6 @@ Json whole(const Row& row) {
 }
 
 }  // namespace
-
-Json to_json(const Error& error) {
-  return {{"code", name(error.code())}, {"message", error.what()}};
-}
-
-Json to_json(const std::vector<CaptionToken>& tokens) {
-  Json json = Json::array();
-  for (const CaptionToken& token : tokens)
-    json.push_back({{"id", token.id}, {"token", token.text}, {"logprob", token.logprob}});
-  return json;
-}
 
 void RowWriter::write(const Row& row) {
   if (row.error) {

@@ -7,7 +7,6 @@
 #include "apps/cli/flags.h"
 #include "blip/base/error.h"
 #include "blip/base/json.h"
-#include "blip/tasks/captioning.h"
 
 namespace blip::cli {
 
@@ -41,10 +40,5 @@ class RowWriter {
   std::size_t failed_ = 0;
   int last_status_ = 0;
 };
-
-/// {"code": ..., "message": ...}
-Json to_json(const Error& error);
-/// [{"id": ..., "token": ..., "logprob": ...}, ...]
-Json to_json(const std::vector<CaptionToken>& tokens);
 
 }  // namespace blip::cli

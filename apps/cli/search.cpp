@@ -12,6 +12,7 @@
 #include "apps/cli/progress.h"
 #include "apps/cli/rows.h"
 #include "apps/cli/stop.h"
+#include "apps/findings/findings.h"
 #include "blip/tasks/retrieval.h"
 
 namespace blip::cli {
@@ -41,17 +42,9 @@ void fill(Row& row, const std::vector<Found>& found, IndexContent content) {
   const char* const key = content == IndexContent::texts ? "text" : "path";
   Json results = Json::array();
   for (const Found& one : found) {
-    Json json = {{key, one.name}, {"score", one.score}, {"itc_similarity", one.itc_similarity}};
     std::string line = number(one.score) + "\t" + one.name;
-    if (one.match) {
-      json["itm_probability"] = one.match->itm_probability;
-      json["itm_logits"] = one.match->itm_logits;
-    }
-    if (one.error) {
-      json["error"] = to_json(*one.error);
-      line += "\t(not re-ranked)";
-    }
-    results.push_back(std::move(json));
+    if (one.error) line += "\t(not re-ranked)";
+    results.push_back(findings::to_json(one, key));
     row.lines.push_back(std::move(line));
   }
   row.findings["results"] = std::move(results);

@@ -12,6 +12,7 @@
 #include "apps/cli/picture_rows.h"
 #include "apps/cli/stop.h"
 #include "apps/cli/text_flags.h"
+#include "apps/findings/findings.h"
 #include "blip/base/error.h"
 #include "blip/tasks/vqa.h"
 
@@ -62,21 +63,11 @@ Answerer ranker(const VqaFlags& flags, const QuestionAnswerer& answerer) {
   };
 }
 
-Json to_json(const Answer& answer) {
-  return {{"text", answer.text},
-          {"probability", answer.probability},
-          {"score", answer.score},
-          {"finished", answer.finished},
-          {"tokens", cli::to_json(answer.tokens)}};
-}
-
 /// Text: the question where there are several, the answer, its probability where there are several.
 void fill(Row& row, std::span<const std::string> questions, std::span<const Answers> all) {
   Json json = Json::array();
   for (std::size_t i = 0; i < questions.size(); ++i) {
-    Json answers = Json::array();
     for (const Answer& answer : all[i].answers) {
-      answers.push_back(to_json(answer));
       std::string line = questions.size() > 1 ? questions[i] + "\t" + answer.text : answer.text;
       if (all[i].answers.size() > 1) {
         char probability[32];
@@ -85,9 +76,7 @@ void fill(Row& row, std::span<const std::string> questions, std::span<const Answ
       }
       row.lines.push_back(std::move(line));
     }
-    json.push_back({{"question", questions[i]},
-                    {"truncated", static_cast<bool>(all[i].truncated)},
-                    {"answers", std::move(answers)}});
+    json.push_back(findings::to_json(questions[i], all[i]));
   }
   row.findings["questions"] = std::move(json);
 }

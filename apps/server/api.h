@@ -1,0 +1,82 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/server/http.h"
+#include "apps/server/metrics.h"
+#include "apps/server/router.h"
+#include "apps/server/service.h"
+#include "blip/base/error.h"
+
+namespace blip::server {
+
+struct ApiOptions {
+  std::string token;               ///< that clients must show; empty: none
+  std::string cors_origin;         ///< whose pages may use the API; "*": all; empty: none
+  double requests_per_minute = 0;  ///< of one client's address; 0: as many as it likes
+  bool loopback_only = true;       ///< the server listens to this machine alone
+  std::size_t body_bytes = 0;      ///< for /v1/info
+  std::int64_t max_pixels = 0;     ///< for /v1/info
+  bool polish = false;             ///< a polisher is there
+};
+
+/// Everything that is served, over one Service: decides who may ask, finds the route, turns errors
+/// into answers, and counts.
+class Api final : public HttpHandler {
+ public:
+  Api(Service& service, const ApiOptions& options);
+
+  std::optional<HttpResponse> refuse(const HttpRequest& request) override;
+  std::optional<HttpResponse> answer_at_once(const HttpRequest& request) override;
+  void handle(Exchange& exchange) override;
+  HttpResponse error(int status, const std::string& message) override;
+
+  /// Answers 503 to /readyz from now on: the service is about to stop.
+  void set_stopping() { stopping_ = true; }
+  /// More lines for /metrics, such as the server's own counts.
+  std::function<std::string()> more_metrics;
+
+ private:
+  bool knows_token(const HttpRequest& request) const;
+  bool is_foreign(const HttpRequest& request) const;
+  bool takes_too_much(const std::string& client);
+  void add_cors(HttpResponse& response) const;
+  void add_own_routes();
+
+  Service& service_;
+  ApiOptions options_;
+  Router router_;
+  Metrics metrics_;
+  std::atomic<bool> stopping_{false};
+
+  struct Bucket {
+    double tokens;
+    std::chrono::steady_clock::time_point at;
+  };
+  std::map<std::string, Bucket> buckets_;  ///< of the network's thread
+};
+
+/// Routes of one kind each; docs/service.md lists them.
+void add_page_routes(Router& router);
+void add_v1_routes(Router& router, Service& service);
+
+/// {"error": {"code", "message"}} with the status that fits.
+HttpResponse error_response(int status, std::string_view code, const std::string& message);
+/// Of an Error that ended a request, whose ticket says why where it was cancelled.
+HttpResponse error_response(const Error& error, const Ticket& ticket);
+HttpResponse json_response(const Json& json);
+/// As it goes over the wire: bytes that are not UTF-8 become U+FFFD.
+std::string dump(const Json& json);
+/// "event: NAME\ndata: JSON\n\n"
+std::string server_sent_event(std::string_view event, const Json& data);
+
+/// Runs a task as /v1 does: whole, or as a stream of events when the request asks for that.
+void run_task(Service& service, Task task, Exchange& exchange);
+
+}  // namespace blip::server

@@ -1,0 +1,525 @@
+#include "apps/server/http.h"
+
+#include <algorithm>
+#include <atomic>
+#include <boost/asio.hpp>
+#include <boost/beast.hpp>
+#include <boost/version.hpp>
+#include <cctype>
+#include <deque>
+#include <list>
+#include <mutex>
+
+#include "blip/base/error.h"
+
+namespace blip::server {
+namespace {
+
+namespace net = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using tcp = net::ip::tcp;
+using boost::system::error_code;
+
+constexpr std::size_t kHeadBytes = 16 * 1024;
+constexpr std::size_t kCongested = 256 * 1024;
+constexpr auto kKeepAlive = std::chrono::seconds(15);
+constexpr auto kQuiet = net::use_awaitable;
+
+/// Completion that gives its error instead of throwing it.
+auto into(error_code& failed) {
+  return net::redirect_error(kQuiet, failed);
+}
+
+HttpRequest head_of(const http::request<http::string_body>& message, const tcp::socket& socket) {
+  HttpRequest request;
+  request.method = std::string(message.method_string());
+  const std::string_view target(message.target().data(), message.target().size());
+  const std::size_t mark = target.find('?');
+  request.path = target.substr(0, mark);
+  if (mark != std::string_view::npos) request.query = target.substr(mark + 1);
+  for (const auto& field : message)
+    request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+  error_code ignored;
+  request.client = socket.remote_endpoint(ignored).address().to_string();
+  return request;
+}
+
+/// What is answered to a request: filled by its thread, written by the network's.
+class Answer final : public Exchange, public std::enable_shared_from_this<Answer> {
+ public:
+  Answer(net::any_io_executor executor, HttpRequest request)
+      : changed(executor), executor_(std::move(executor)), request_(std::move(request)) {}
+
+  HttpRequest& request() override { return request_; }
+  const Ticket& ticket() const override { return own_ticket; }
+
+  void send(HttpResponse response) override {
+    const std::lock_guard lock(mutex_);
+    if (!head_) head_ = std::move(response);
+    notify();
+  }
+
+  void begin(HttpResponse response) override {
+    const std::lock_guard lock(mutex_);
+    streamed_ = true;
+    head_ = std::move(response);
+    notify();
+  }
+
+  void write(std::string piece) override {
+    const std::lock_guard lock(mutex_);
+    queued_ += piece.size();
+    pieces_.push_back(std::move(piece));
+    notify();
+  }
+
+  bool congested() const override {
+    const std::lock_guard lock(mutex_);
+    return queued_ > kCongested;
+  }
+
+  /// The thread is done with it.
+  void finish() {
+    const std::lock_guard lock(mutex_);
+    finished_ = true;
+    notify();
+  }
+
+  // For the network's thread. `changed` is cancelled when one of these may have become true.
+  std::optional<HttpResponse> take_head() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(head_, std::nullopt);
+  }
+  std::optional<std::string> take_piece() {
+    const std::lock_guard lock(mutex_);
+    if (pieces_.empty()) return {};
+    std::string piece = std::move(pieces_.front());
+    pieces_.pop_front();
+    queued_ -= piece.size();
+    return piece;
+  }
+  bool streamed() const {
+    const std::lock_guard lock(mutex_);
+    return streamed_;
+  }
+  bool finished() const {
+    const std::lock_guard lock(mutex_);
+    return finished_ && pieces_.empty() && !head_;
+  }
+
+  net::steady_timer changed;
+  Ticket own_ticket;
+  net::steady_timer::time_point deadline;
+  bool watched = true;  ///< by the connection, which still exists
+
+ private:
+  void notify() {
+    net::post(executor_, [self = shared_from_this()] { self->changed.cancel(); });
+  }
+
+  net::any_io_executor executor_;
+  HttpRequest request_;
+  mutable std::mutex mutex_;
+  std::optional<HttpResponse> head_;
+  std::deque<std::string> pieces_;
+  std::size_t queued_ = 0;
+  bool streamed_ = false;
+  bool finished_ = false;
+};
+
+/// Gives back what it holds of a shared budget.
+class Hold {
+ public:
+  Hold(std::atomic<std::size_t>& budget, std::size_t amount) : budget_(budget), amount_(amount) {
+    budget_ += amount_;
+  }
+  ~Hold() { budget_ -= amount_; }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
+
+ private:
+  std::atomic<std::size_t>& budget_;
+  std::size_t amount_;
+};
+
+}  // namespace
+
+std::string_view HttpRequest::header(std::string_view name) const {
+  for (const auto& [key, value] : headers) {
+    if (beast::iequals({key.data(), key.size()}, {name.data(), name.size()})) return value;
+  }
+  return {};
+}
+
+struct HttpServer::Data {
+  /// A connection. Lives in its coroutine.
+  struct Connection {
+    beast::tcp_stream stream;
+    beast::flat_buffer buffer;
+    bool idle = true;    ///< waits for a request
+    bool close = false;  ///< after the present answer
+    std::shared_ptr<Answer> answer = {};
+  };
+
+  Data(const HttpOptions& o, HttpHandler& h)
+      : options(o), handler(h), acceptor(io), signals(io), grace(io), workers(o.queue) {}
+
+  net::awaitable<void> accept();
+  net::awaitable<void> serve(tcp::socket socket);
+  net::awaitable<bool> next_request(Connection& c);
+  net::awaitable<void> work(Connection& c, HttpRequest request, unsigned version);
+  net::awaitable<void> write_stream(Connection& c, const HttpResponse& head, unsigned version);
+  net::awaitable<void> respond(Connection& c, HttpResponse response, unsigned version, bool body);
+  net::awaitable<void> refuse(Connection& c, HttpResponse response, unsigned version);
+  net::awaitable<void> linger(Connection& c);
+  net::awaitable<void> wait(Answer& answer);
+  void watch(Connection& c, const std::shared_ptr<Answer>& answer);
+  void begin_stop();
+  void end_all(Ending why);
+
+  template <class Message>
+  void add_headers(Message& message, const HttpResponse& response, const Connection& c) const {
+    message.set(http::field::server, "blip");
+    message.set(http::field::content_type, response.content_type);
+    for (const auto& [name, value] : response.headers) message.set(name, value);
+    message.keep_alive(!c.close);
+  }
+
+  HttpOptions options;
+  HttpHandler& handler;
+  net::io_context io{1};
+  tcp::acceptor acceptor;
+  net::signal_set signals;
+  net::steady_timer grace;
+  net::thread_pool workers;
+  std::list<Connection*> open;  ///< of the network's thread
+  bool stopping = false;        ///< of the network's thread
+  std::atomic<std::size_t> connections{0};
+  std::atomic<std::size_t> working{0};
+  std::atomic<std::size_t> body_bytes{0};
+};
+
+HttpServer::HttpServer(const HttpOptions& options, HttpHandler& handler)
+    : data_(std::make_unique<Data>(options, handler)) {
+  try {
+    tcp::resolver resolver(data_->io);
+    const tcp::endpoint endpoint =
+        resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive)
+            .begin()
+            ->endpoint();
+    data_->acceptor.open(endpoint.protocol());
+    data_->acceptor.set_option(tcp::acceptor::reuse_address(true));
+    data_->acceptor.bind(endpoint);
+    data_->acceptor.listen();
+    data_->signals.add(SIGINT);
+    data_->signals.add(SIGTERM);
+  } catch (const boost::system::system_error& e) {
+    throw Error(ErrorCode::io, "cannot serve at " + options.host + ":" +
+                                   std::to_string(options.port) + ": " + e.code().message());
+  }
+}
+
+HttpServer::~HttpServer() {
+  data_->workers.join();
+}
+
+std::uint16_t HttpServer::port() const {
+  return data_->acceptor.local_endpoint().port();
+}
+
+HttpServer::Counts HttpServer::counts() const {
+  return {data_->connections, data_->working, data_->body_bytes};
+}
+
+void HttpServer::run() {
+  data_->signals.async_wait([this](error_code failed, int) {
+    if (failed) return;
+    data_->begin_stop();
+    data_->signals.async_wait([this](error_code again, int) {
+      if (!again) data_->end_all(Ending::shutdown);
+    });
+  });
+  net::co_spawn(data_->io, data_->accept(), net::detached);
+  data_->io.run();
+  data_->workers.join();
+}
+
+void HttpServer::stop() {
+  net::post(data_->io, [this] { data_->begin_stop(); });
+}
+
+void HttpServer::Data::begin_stop() {
+  if (stopping) return;
+  stopping = true;
+  error_code ignored;
+  acceptor.close(ignored);
+  for (Connection* c : open) {
+    if (c->idle) c->stream.close();
+  }
+  if (open.empty()) signals.cancel(ignored);
+  grace.expires_after(options.grace);
+  grace.async_wait([this](error_code failed) {
+    if (!failed) end_all(Ending::shutdown);
+  });
+  if (open.empty()) grace.cancel();
+}
+
+void HttpServer::Data::end_all(Ending why) {
+  for (Connection* c : open) {
+    if (c->answer) c->answer->own_ticket.end(why);
+  }
+}
+
+net::awaitable<void> HttpServer::Data::accept() {
+  for (;;) {
+    error_code failed;
+    tcp::socket socket = co_await acceptor.async_accept(into(failed));
+    if (stopping) co_return;
+    if (failed || open.size() >= options.connections) {
+      // Out of descriptors, or of places: whoever waits is taken when another has left.
+      if (!failed) socket.close(failed);
+      net::steady_timer pause(io, std::chrono::milliseconds(20));
+      co_await pause.async_wait(into(failed));
+      continue;
+    }
+    socket.set_option(tcp::no_delay(true), failed);
+    net::co_spawn(io, serve(std::move(socket)), net::detached);
+  }
+}
+
+net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
+  Connection c{beast::tcp_stream(std::move(socket)), beast::flat_buffer(kHeadBytes + 65536)};
+  const auto place = open.insert(open.end(), &c);
+  ++connections;
+  c.stream.expires_after(options.head_timeout);
+  try {
+    while (co_await next_request(c)) {
+      c.idle = true;
+      if (stopping) break;
+      c.stream.expires_after(options.idle_timeout);
+    }
+  } catch (const std::exception&) {
+    // The connection is of no use any more, whatever it was.
+  }
+  if (c.answer) {
+    c.answer->own_ticket.end(Ending::client_left);
+    c.answer->watched = false;
+  }
+  error_code ignored;
+  c.stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
+  open.erase(place);
+  --connections;
+  if (stopping && open.empty()) {
+    signals.cancel(ignored);
+    grace.cancel();
+  }
+}
+
+// Reads a request and answers it; false when the connection is to be closed. The caller has set the
+// time in which the head must come.
+net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
+  http::request_parser<http::string_body> parser;
+  parser.header_limit(kHeadBytes);
+  parser.body_limit(options.body_bytes);
+  error_code failed;
+  co_await http::async_read_header(c.stream, c.buffer, parser, into(failed));
+  c.idle = false;
+  const unsigned version = parser.get().version() == 10 ? 10 : 11;
+  if (failed) {
+    const bool said_something = parser.got_some();
+    if (failed == http::error::end_of_stream || !said_something) co_return false;
+    if (failed == beast::error::timeout) co_return false;
+    const int status = failed == http::error::header_limit ? 431
+                       : failed == http::error::body_limit ? 413
+                                                           : 400;
+    co_await refuse(
+        c,
+        handler.error(status, status == 413 ? "a request's body must have at most " +
+                                                  std::to_string(options.body_bytes) + " bytes"
+                              : status == 431 ? "the request's headers are too long"
+                                              : "the request is not HTTP"),
+        version);
+    co_return false;
+  }
+  HttpRequest request = head_of(parser.get(), c.stream.socket());
+  c.close = !parser.keep_alive() || stopping;
+  const auto length = parser.content_length();
+  const bool has_body = parser.chunked() || (length && *length > 0);
+  if (auto refusal = handler.refuse(request)) {
+    if (has_body) {
+      co_await refuse(c, std::move(*refusal), version);
+      co_return false;
+    }
+    co_await respond(c, std::move(*refusal), version, request.method != "HEAD");
+    co_return !c.close;
+  }
+  const std::size_t expected = !has_body ? 0
+                               : length  ? static_cast<std::size_t>(*length)
+                                         : options.body_bytes;
+  if (expected > options.body_bytes) {
+    co_await refuse(c,
+                    handler.error(413, "a request's body must have at most " +
+                                           std::to_string(options.body_bytes) + " bytes"),
+                    version);
+    co_return false;
+  }
+  if (body_bytes + expected > options.all_body_bytes) {
+    co_await refuse(c, handler.error(503, "the service holds too many large requests"), version);
+    co_return false;
+  }
+  const Hold held(body_bytes, expected);
+  if (has_body) {
+    c.stream.expires_after(options.body_timeout);
+    if (request.header("Expect") == "100-continue") {
+      static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+      co_await net::async_write(c.stream, net::buffer(kContinue), into(failed));
+    }
+    co_await http::async_read(c.stream, c.buffer, parser, into(failed));
+    if (failed == http::error::body_limit || failed == http::error::bad_chunk ||
+        failed == http::error::bad_chunk_extension) {
+      co_await refuse(c,
+                      handler.error(failed == http::error::body_limit ? 413 : 400,
+                                    "the request's body is too long or malformed"),
+                      version);
+      co_return false;
+    }
+    if (failed) co_return false;
+    request.body = std::move(parser.get().body());
+  }
+  if (auto answer = handler.answer_at_once(request)) {
+    co_await respond(c, std::move(*answer), version, request.method != "HEAD");
+  } else if (working >= options.queue) {
+    co_await respond(c, handler.error(503, "the service has as many requests as it takes"), version,
+                     true);
+  } else {
+    co_await work(c, std::move(request), version);
+  }
+  co_return !c.close;
+}
+
+// Has a thread answer, writes what it answers, and ends its work when the client leaves or the time
+// is over.
+net::awaitable<void> HttpServer::Data::work(Connection& c, HttpRequest request, unsigned version) {
+  const auto answer = std::make_shared<Answer>(io.get_executor(), std::move(request));
+  answer->deadline = net::steady_timer::clock_type::now() + options.request_timeout;
+  c.answer = answer;
+  c.stream.expires_never();
+  ++working;
+  net::post(workers, [this, answer] {
+    handler.handle(*answer);
+    --working;
+    answer->finish();
+  });
+  watch(c, answer);
+  bool answered = false;
+  while (!answer->finished() && answer->own_ticket.ending() != Ending::client_left) {
+    if (std::optional<HttpResponse> head = answer->take_head()) {
+      answered = true;
+      if (answer->streamed()) {
+        co_await write_stream(c, *head, version);
+      } else {
+        co_await respond(c, std::move(*head), version, true);
+      }
+      continue;
+    }
+    co_await wait(*answer);
+  }
+  error_code ignored;
+  c.stream.socket().cancel(ignored);  // the watch
+  answer->watched = false;
+  c.answer.reset();
+  if (!answered) c.close = true;
+}
+
+// Until something changed, but not longer than kKeepAlive; ends work whose time is over.
+net::awaitable<void> HttpServer::Data::wait(Answer& answer) {
+  const auto now = net::steady_timer::clock_type::now();
+  auto until = now + kKeepAlive;
+  if (!answer.own_ticket.ended()) until = std::min(until, answer.deadline);
+  answer.changed.expires_at(until);
+  error_code ignored;
+  if (!answer.finished()) co_await answer.changed.async_wait(into(ignored));
+  if (net::steady_timer::clock_type::now() >= answer.deadline)
+    answer.own_ticket.end(Ending::deadline);
+}
+
+// When the client leaves while its request is worked on, the work ends.
+void HttpServer::Data::watch(Connection& c, const std::shared_ptr<Answer>& answer) {
+  tcp::socket& socket = c.stream.socket();
+  socket.async_wait(tcp::socket::wait_read, [&socket, answer](error_code failed) {
+    if (failed || !answer->watched) return;
+    char next;
+    const ssize_t got = ::recv(socket.native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
+    answer->own_ticket.end(Ending::client_left);
+    answer->changed.cancel();
+  });
+}
+
+net::awaitable<void> HttpServer::Data::write_stream(Connection& c, const HttpResponse& head,
+                                                    unsigned version) {
+  const std::shared_ptr<Answer> answer = c.answer;
+  http::response<http::empty_body> message(static_cast<http::status>(head.status), version);
+  const bool chunked = version == 11;
+  if (!chunked) c.close = true;
+  add_headers(message, head, c);
+  message.chunked(chunked);
+  http::response_serializer<http::empty_body> serializer(message);
+  c.stream.expires_after(options.write_timeout);
+  co_await http::async_write_header(c.stream, serializer, kQuiet);
+  while (!answer->finished() && answer->own_ticket.ending() != Ending::client_left) {
+    if (const std::optional<std::string> piece = answer->take_piece()) {
+      c.stream.expires_after(options.write_timeout);
+      if (chunked) {
+        co_await net::async_write(c.stream, http::make_chunk(net::buffer(*piece)), kQuiet);
+      } else {
+        co_await net::async_write(c.stream, net::buffer(*piece), kQuiet);
+      }
+      continue;
+    }
+    c.stream.expires_never();
+    const auto before = net::steady_timer::clock_type::now();
+    co_await wait(*answer);
+    // A comment now and then tells proxies, and a client that is gone, that this goes on.
+    if (net::steady_timer::clock_type::now() - before >= kKeepAlive) answer->write(":\n\n");
+  }
+  c.stream.expires_after(options.write_timeout);
+  if (chunked) co_await net::async_write(c.stream, http::make_chunk_last(), kQuiet);
+}
+
+net::awaitable<void> HttpServer::Data::respond(Connection& c, HttpResponse response,
+                                               unsigned version, bool body) {
+  http::response<http::string_body> message(static_cast<http::status>(response.status), version);
+  add_headers(message, response, c);
+  message.body() = std::move(response.body);
+  message.prepare_payload();
+  http::response_serializer<http::string_body> serializer(message);
+  serializer.split(!body);
+  c.stream.expires_after(options.write_timeout);
+  if (body) {
+    co_await http::async_write(c.stream, serializer, kQuiet);
+  } else {
+    co_await http::async_write_header(c.stream, serializer, kQuiet);
+  }
+}
+
+net::awaitable<void> HttpServer::Data::refuse(Connection& c, HttpResponse response,
+                                              unsigned version) {
+  c.close = true;
+  co_await respond(c, std::move(response), version, true);
+  co_await linger(c);
+}
+
+// A connection that is closed while its client still writes is reset, and the client never reads
+// why it was refused: so what it writes is taken and dropped for a moment.
+net::awaitable<void> HttpServer::Data::linger(Connection& c) {
+  error_code failed;
+  c.stream.socket().shutdown(tcp::socket::shutdown_send, failed);
+  c.stream.expires_after(std::chrono::seconds(2));
+  std::vector<char> dropped(65536);
+  for (std::size_t total = 0; !failed && total < options.body_bytes;)
+    total += co_await c.stream.async_read_some(net::buffer(dropped), into(failed));
+}
+
+}  // namespace blip::server

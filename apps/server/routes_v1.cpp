@@ -1,0 +1,46 @@
+#include <string>
+#include <utility>
+
+#include "apps/server/api.h"
+
+namespace blip::server {
+namespace {
+
+/// Takes a field that is a flag out of `fields`.
+bool take_flag(Json& fields, const char* name) {
+  const auto found = fields.find(name);
+  if (found == fields.end()) return false;
+  const bool set = *found == true || *found == "true" || *found == "1" || *found == 1;
+  fields.erase(found);
+  return set;
+}
+
+}  // namespace
+
+void run_task(Service& service, Task task, Exchange& exchange) {
+  HttpRequest& request = exchange.request();
+  TaskInput input = read_task_input(request.header("Content-Type"), request.query,
+                                    std::exchange(request.body, {}));
+  const bool asked = take_flag(input.fields, "stream");
+  if (!asked && request.header("Accept").find("text/event-stream") == std::string_view::npos)
+    return exchange.send(json_response(service.run(task, std::move(input), exchange.ticket())));
+  HttpResponse head{200, "text/event-stream", ""};
+  head.headers = {{"Cache-Control", "no-store"}};
+  exchange.begin(std::move(head));
+  const Events events = [&](const char* event, const Json& data) {
+    if (!exchange.congested()) exchange.write(server_sent_event(event, data));
+  };
+  const Json result = service.run(task, std::move(input), exchange.ticket(), events);
+  exchange.write(server_sent_event("result", result));
+}
+
+void add_v1_routes(Router& router, Service& service) {
+  for (const Task task : kTasks) {
+    const std::string path = std::string("/v1/") + name(task);
+    router.work("POST", path.c_str(), [&service, task](Exchange& exchange, const Captures&) {
+      run_task(service, task, exchange);
+    });
+  }
+}
+
+}  // namespace blip::server

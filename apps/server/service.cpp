@@ -1,0 +1,453 @@
+#include "apps/server/service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "apps/findings/findings.h"
+#include "blip/base/error.h"
+#include "blip/checkpoint/checkpoint.h"
+#include "blip/model/blip.h"
+
+namespace blip::server {
+namespace {
+
+/// A task object, or nothing where the checkpoint is not made for it.
+template <class T>
+std::optional<T> if_supported(const Engine& engine) {
+  try {
+    return T(engine);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::unsupported) throw;
+    return {};
+  }
+}
+
+void tell(const Events& events, Json data) {
+  if (events) events("progress", data);
+}
+
+}  // namespace
+
+const char* name(Task task) {
+  constexpr const char* kNames[] = {"caption", "describe", "vqa",    "match",
+                                    "embed",   "search",   "heatmap"};
+  return kNames[static_cast<int>(task)];
+}
+
+struct Service::Model {
+  Model(std::string name, Engine opened)
+      : id(std::move(name)),
+        engine(std::move(opened)),
+        captioner(if_supported<Captioner>(engine)),
+        answerer(if_supported<QuestionAnswerer>(engine)),
+        localizer(if_supported<Localizer>(engine)),
+        matcher(engine),
+        features(engine),
+        itm(engine.model().has_itm_head()),
+        itc(engine.model().has_itc_heads()) {}
+
+  std::string id;
+  Engine engine;
+  std::optional<Captioner> captioner;
+  std::optional<QuestionAnswerer> answerer;
+  std::optional<Localizer> localizer;
+  Matcher matcher;
+  FeatureExtractor features;
+  bool itm;
+  bool itc;
+};
+
+struct Service::Picture {
+  EncodedImage encoded;
+  int width;
+  int height;
+};
+
+Service::Service(const ServiceOptions& options)
+    : text_limits_(options.texts), decoders_(options.decoder), scheduler_(options.scheduler) {
+  for (const std::filesystem::path& path : options.models) {
+    std::string id = std::filesystem::weakly_canonical(path).filename().string();
+    for (int n = 2; knows_model(id); ++n) id = path.filename().string() + "-" + std::to_string(n);
+    models_.push_back(std::make_unique<Model>(id, Engine::load(path, options.engine)));
+  }
+  if (!options.index.empty()) load_index(options);
+}
+
+Service::~Service() = default;
+
+// The index is searched with the loaded model that made it, else with that one, opened for it.
+void Service::load_index(const ServiceOptions& options) {
+  const VectorIndex index = VectorIndex::open(options.index);
+  for (const std::unique_ptr<Model>& model : models_) {
+    try {
+      retriever_.emplace(model->engine, VectorIndex::open(options.index));
+      index_model_ = model.get();
+      return;
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::usage && e.code() != ErrorCode::unsupported) throw;
+    }
+  }
+  ModelSource source = model_source_of(index.manifest());
+  if (source.path.empty()) {
+    throw Error(ErrorCode::usage, "the index " + options.index.string() +
+                                      " was made with a model that is not loaded");
+  }
+  source.options.precision = options.engine.precision;
+  models_.push_back(std::make_unique<Model>("index", Engine::load(source.path, source.options)));
+  index_model_ = models_.back().get();
+  retriever_.emplace(index_model_->engine, VectorIndex::open(options.index));
+}
+
+bool Service::can(const Model& model, Task task) const {
+  switch (task) {
+    case Task::caption:
+    case Task::describe:
+      return model.captioner.has_value();
+    case Task::vqa:
+      return model.answerer.has_value();
+    case Task::match:
+      return model.itm || model.itc;
+    case Task::embed:
+      return model.features.projects();
+    case Task::search:
+      return &model == index_model_;
+    case Task::heatmap:
+      return model.localizer.has_value();
+  }
+  return false;
+}
+
+const Service::Model& Service::model_for(Task task,
+                                         const std::optional<std::string>& wanted) const {
+  for (const std::unique_ptr<Model>& model : models_) {
+    if ((!wanted || model->id == *wanted) && can(*model, task)) return *model;
+  }
+  if (wanted && !knows_model(*wanted))
+    throw Error(ErrorCode::not_found, "there is no model " + in_quotes(*wanted));
+  throw Error(ErrorCode::unsupported,
+              wanted ? "the model " + in_quotes(*wanted) + " cannot do " + std::string(name(task))
+                     : "no model that can do " + std::string(name(task)) + " is loaded");
+}
+
+const std::string* Service::model_for(Task task) const {
+  for (const std::unique_ptr<Model>& model : models_) {
+    if (can(*model, task)) return &model->id;
+  }
+  return nullptr;
+}
+
+bool Service::knows_model(const std::string& id) const {
+  return std::any_of(models_.begin(), models_.end(),
+                     [&](const auto& model) { return model->id == id; });
+}
+
+Json Service::info() const {
+  Json models = Json::array();
+  for (const std::unique_ptr<Model>& model : models_) {
+    Json tasks = Json::array();
+    for (const Task task : kTasks) {
+      if (can(*model, task)) tasks.push_back(name(task));
+    }
+    models.push_back({{"id", model->id},
+                      {"architecture", blip::name(model->engine.model().config().architecture)},
+                      {"precision", blip::name(model->engine.precision())},
+                      {"tasks", std::move(tasks)}});
+  }
+  Json tasks = Json::object();
+  for (const Task task : kTasks) {
+    const std::string* id = model_for(task);
+    tasks[name(task)] = id != nullptr ? Json(*id) : Json();
+  }
+  Json search;
+  if (retriever_) {
+    const IndexManifest& manifest = retriever_->index().manifest();
+    search = {{"count", manifest.live()}, {"content", blip::name(manifest.settings.content)}};
+  }
+  return {{"version", BLIP_VERSION},
+          {"models", std::move(models)},
+          {"tasks", std::move(tasks)},
+          {"search", std::move(search)}};
+}
+
+/// One request's work.
+class Service::Run {
+ public:
+  Run(Service& service, Task task, TaskInput input, const Ticket& ticket, const Events& events)
+      : service_(service),
+        task_(task),
+        images_(std::move(input.images)),
+        fields_(std::move(input.fields), service.text_limits_),
+        ticket_(ticket),
+        events_(events),
+        model_(service.model_for(task, fields_.text("model"))) {}
+
+  Json operator()() {
+    const auto start = std::chrono::steady_clock::now();
+    result_["model"] = model_.id;
+    switch (task_) {
+      case Task::caption:
+        caption();
+        break;
+      case Task::describe:
+        describe();
+        break;
+      case Task::vqa:
+        vqa();
+        break;
+      case Task::match:
+        match();
+        break;
+      case Task::embed:
+        embed();
+        break;
+      case Task::search:
+        search();
+        break;
+      case Task::heatmap:
+        heatmap();
+        break;
+    }
+    result_["seconds"] =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return std::move(result_);
+  }
+
+ private:
+  void caption();
+  void describe();
+  void vqa();
+  void match();
+  void embed();
+  void search();
+  void heatmap();
+
+  /// Runs on the scheduler's thread.
+  template <class Work>
+  auto compute(Work work) {
+    std::optional<decltype(work(Context()))> result;
+    service_.scheduler_.run(ticket_, [&](const Context& context) { result = work(context); });
+    return std::move(*result);
+  }
+
+  /// Decodes and encodes a picture.
+  EncodedImage encode(const std::string& bytes, Json& about) {
+    const ImageProcessorConfig& size = model_.engine.image_processor().config();
+    tell(events_, {{"stage", "reading"}});
+    const DecodedPicture decoded =
+        service_.decoders_.decode(bytes, size.width, size.height, ticket_);
+    about = {{"width", decoded.width}, {"height", decoded.height}};
+    tell(events_, {{"stage", "encoding"}});
+    return compute([&](const Context& context) {
+      return model_.engine.encode({&decoded.image, 1}, context).front();
+    });
+  }
+
+  /// The request's one picture.
+  EncodedImage encode_only() {
+    if (images_.size() != 1) {
+      throw Error(ErrorCode::usage, "a request must have one picture (\"image\"), but has " +
+                                        std::to_string(images_.size()));
+    }
+    return encode(images_[0], result_["image"]);
+  }
+
+  std::vector<std::string> required_texts(const char* name) {
+    std::vector<std::string> texts = fields_.texts(name);
+    if (texts.empty()) throw Error(ErrorCode::usage, "\"" + std::string(name) + "\" must be given");
+    return texts;
+  }
+
+  Service& service_;
+  Task task_;
+  std::vector<std::string> images_;
+  Fields fields_;
+  const Ticket& ticket_;
+  const Events& events_;
+  const Model& model_;
+  Json result_ = Json::object();
+};
+
+Json Service::run(Task task, TaskInput input, const Ticket& ticket, const Events& events) {
+  tell(events, {{"stage", "queued"}});
+  return Run(*this, task, std::move(input), ticket, events)();
+}
+
+void Service::Run::caption() {
+  const Captioner& captioner = *model_.captioner;
+  const bool paper =
+      fields_.word("preset", {"checkpoint", "paper"}).value_or("checkpoint") == "paper";
+  CaptionOptions options;
+  options.generation = model_.engine.default_generation();
+  if (paper) options = paper_caption_options();
+  fields_.apply_to(options.generation);
+  options.strip_prompt = fields_.flag("strip_prompt").value_or(options.strip_prompt);
+  const std::string prompt =
+      fields_.text("prompt").value_or(paper ? std::string(kPaperPrompt) : "");
+  fields_.refuse_the_rest();
+  captioner.validate(prompt, options);
+  const CaptionRequest request{encode_only(), prompt};
+  tell(events_, {{"stage", "writing"}});
+  std::function<void(const std::string&)> on_text;
+  if (events_) on_text = [this](const std::string& text) { events_("partial", {{"text", text}}); };
+  const auto captions =
+      service_.scheduler_.caption(captioner, {&request, 1}, {&options, 1}, ticket_, on_text);
+  result_["captions"] = findings::to_json(captions.front());
+}
+
+void Service::Run::describe() {
+  throw Error(ErrorCode::unsupported, "not there yet");
+}
+
+void Service::Run::vqa() {
+  const QuestionAnswerer& answerer = *model_.answerer;
+  const std::vector<std::string> texts = required_texts("question");
+  const std::vector<std::string> choices = fields_.texts("answers");
+  const auto wanted =
+      static_cast<int>(fields_.integer("num_answers", 1, choices.empty() ? 16 : 256).value_or(1));
+  AnswerOptions options = answerer.default_options();
+  if (choices.empty()) {
+    fields_.apply_to(options.generation);
+    GenerationConfig& generation = options.generation;
+    generation.num_return_sequences = std::max(generation.num_return_sequences, wanted);
+    if (!generation.do_sample)
+      generation.num_beams = std::max(generation.num_beams, generation.num_return_sequences);
+    answerer.validate(options);
+  }
+  fields_.refuse_the_rest();
+  answerer.validate(texts, options.question);
+  std::optional<AnswerList> list;
+  if (!choices.empty()) list = answerer.encode_answers(choices);
+  const EncodedImage image = encode_only();
+  tell(events_, {{"stage", "writing"}});
+  std::vector<Question> questions;
+  for (const std::string& text : texts) questions.push_back({image, text});
+  std::vector<Answers> all = compute([&](const Context& context) {
+    return list ? answerer.rank(questions, *list, {options.question}, context)
+                : answerer.answer(questions, options, context);
+  });
+  Json json = Json::array();
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (list && all[i].answers.size() > static_cast<std::size_t>(wanted))
+      all[i].answers.resize(static_cast<std::size_t>(wanted));
+    json.push_back(findings::to_json(texts[i], all[i]));
+  }
+  result_["questions"] = std::move(json);
+}
+
+void Service::Run::match() {
+  const std::vector<std::string> texts = required_texts("text");
+  fields_.refuse_the_rest();
+  MatchOptions options;
+  options.itm = model_.itm;
+  options.itc = model_.itc;
+  const EncodedImage image = encode_only();
+  tell(events_, {{"stage", "scoring"}});
+  result_["matches"] = compute([&](const Context& context) {
+    const std::vector<MatchText> encoded = model_.matcher.encode(texts, options, context);
+    const std::vector<Match> matches = model_.matcher.match(image, encoded, context);
+    Json json = Json::array();
+    for (std::size_t i = 0; i < texts.size(); ++i)
+      json.push_back(findings::to_json(texts[i], encoded[i], matches[i]));
+    return json;
+  });
+}
+
+void Service::Run::embed() {
+  const std::vector<std::string> texts = fields_.texts("text");
+  const std::string kind =
+      fields_.word("kind", {"raw", "projected", "normalised"}).value_or("normalised");
+  fields_.refuse_the_rest();
+  if (texts.empty() && images_.empty())
+    throw Error(ErrorCode::usage, "\"image\" or \"text\" must be given");
+  FeatureOptions options;
+  options.kind = kind == "raw"         ? FeatureKind::raw
+                 : kind == "projected" ? FeatureKind::projected
+                                       : FeatureKind::normalised;
+  Json rows = Json::array();
+  std::size_t width = 0;
+  const auto add = [&](Json row, const Features& features, std::size_t i) {
+    width = features.width;
+    row["values"] = std::span(features.values).subspan(i * width, width);
+    rows.push_back(std::move(row));
+  };
+  if (!texts.empty()) {
+    const Features features = compute([&](const Context& context) {
+      return model_.features.text_features(texts, options, context);
+    });
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+      add({{"text", texts[i]}, {"truncated", static_cast<bool>(features.truncated[i])}}, features,
+          i);
+    }
+  }
+  for (std::size_t i = 0; i < images_.size(); ++i) {
+    Json row = {{"image", i}};
+    const EncodedImage image = encode(images_[i], row["size"]);
+    add(std::move(row), compute([&](const Context& context) {
+          return model_.features.image_features({&image, 1}, options.kind, context);
+        }),
+        0);
+  }
+  result_["kind"] = kind;
+  result_["width"] = width;
+  result_["rows"] = std::move(rows);
+}
+
+void Service::Run::search() {
+  const Retriever& retriever = *service_.retriever_;
+  const std::optional<std::string> text = fields_.text("text");
+  RetrievalOptions options;
+  options.k = static_cast<std::size_t>(fields_.integer("k", 1, 1000).value_or(10));
+  options.rerank = static_cast<std::size_t>(fields_.integer("rerank", 0, 64).value_or(0));
+  fields_.refuse_the_rest();
+  if (text.has_value() == !images_.empty() || images_.size() > 1)
+    throw Error(ErrorCode::usage, "a search takes a \"text\" or an \"image\"");
+  SearchResults results;
+  if (text) {
+    tell(events_, {{"stage", "scoring"}});
+    results =
+        compute([&](const Context& context) { return retriever.find(*text, options, context); });
+    result_["truncated"] = results.truncated;
+  } else {
+    const EncodedImage image = encode_only();
+    results =
+        compute([&](const Context& context) { return retriever.find(image, options, context); });
+  }
+  const bool pictures = retriever.index().manifest().settings.content == IndexContent::images;
+  Json json = Json::array();
+  for (Found& found : results.found) {
+    // Where the pictures lie is nobody's business but the service's.
+    if (pictures) found.name = std::filesystem::path(found.name).filename().string();
+    if (found.error) found.error = Error(found.error->code(), "the picture could not be judged");
+    json.push_back(findings::to_json(found, pictures ? "name" : "text"));
+  }
+  result_["results"] = std::move(json);
+}
+
+void Service::Run::heatmap() {
+  std::optional<std::string> text = fields_.text("text");
+  const std::string word = fields_.text("word").value_or("");
+  fields_.refuse_the_rest();
+  const EncodedImage image = encode_only();
+  if (!text) {
+    if (!model_.captioner)
+      throw Error(ErrorCode::usage, "\"text\" must be given: this model writes none itself");
+    tell(events_, {{"stage", "writing"}});
+    CaptionOptions options;
+    options.generation = model_.engine.default_generation();
+    const CaptionRequest request{image, ""};
+    text = service_.scheduler_.caption(*model_.captioner, {&request, 1}, {&options, 1}, ticket_)
+               .front()
+               .front()
+               .text;
+  }
+  tell(events_, {{"stage", "scoring"}});
+  std::vector<std::string> words;
+  if (!word.empty()) words.push_back(word);
+  const std::vector<HeatMap> maps = compute([&](const Context& context) {
+    return model_.localizer->locate(image, *text, words, {}, context);
+  });
+  result_.update(findings::to_json(*text, word, maps.front()));
+}
+
+}  // namespace blip::server

@@ -81,22 +81,42 @@ void Captioner::validate(const std::string& prompt, const CaptionOptions& option
 std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
                                                      const CaptionOptions& options,
                                                      const Context& context) const {
+  return caption(requests, std::vector<CaptionOptions>(requests.size(), options), context);
+}
+
+std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
+                                                     std::span<const CaptionOptions> options,
+                                                     const Context& context) const {
+  if (options.size() != requests.size()) {
+    throw Error(ErrorCode::usage, "each of " + std::to_string(requests.size()) +
+                                      " requests must have its options, but there are " +
+                                      std::to_string(options.size()));
+  }
   std::vector<GenerationRequest> generation;
   std::vector<const CrossKeysValues*> pictures;
-  for (const CaptionRequest& request : requests) {
-    pictures.push_back(&data_of(request.image, engine_).for_decoder(context));
-    generation.push_back(request_for(request.prompt, options));
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    pictures.push_back(&data_of(requests[i].image, engine_).for_decoder(context));
+    generation.push_back(request_for(requests[i].prompt, options[i]));
   }
   const std::vector<std::vector<Hypothesis>> found =
       generate_texts(engine_.model().text_decoder(), generation, pictures, context);
   std::vector<std::vector<Caption>> captions;
-  for (const std::vector<Hypothesis>& hypotheses : found) {
+  for (std::size_t i = 0; i < found.size(); ++i) {
     std::vector<Caption>& of_request = captions.emplace_back();
-    for (const Hypothesis& hypothesis : hypotheses) {
-      of_request.push_back(to_caption(engine_.tokenizer(), hypothesis, options));
+    for (const Hypothesis& hypothesis : found[i]) {
+      of_request.push_back(to_caption(engine_.tokenizer(), hypothesis, options[i]));
     }
   }
   return captions;
+}
+
+std::size_t Captioner::prompt_tokens(const std::string& prompt) const {
+  return prompt_ids(engine_, prompt).size();
+}
+
+std::size_t Captioner::most_tokens() const {
+  // The last token is never fed back, so it needs no position.
+  return static_cast<std::size_t>(engine_.model().config().text.max_position_embeddings) + 1;
 }
 
 Caption Captioner::caption(const Image& image, const std::string& prompt) const {

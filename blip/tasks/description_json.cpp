@@ -52,14 +52,25 @@ std::vector<std::string> names_of(const Options& options) {
   return names;
 }
 
-/// The one that is nearest to `wanted`, with or without what is before its dot.
+/// The name, or the part of one before its dot, that is nearest to `wanted`; of a name also the
+/// part after its dot counts.
 std::string nearest(std::string_view wanted, const std::vector<std::string>& names) {
   wanted = wanted.substr(0, 64);  // longer than any
-  const auto distance = [&](const std::string& name) {
-    const std::string_view last = std::string_view(name).substr(name.rfind('.') + 1);
-    return std::min(edits(wanted, name), edits(wanted, last));
+  std::string best;
+  std::size_t least = SIZE_MAX;
+  const auto offer = [&](std::string_view name, std::string_view part) {
+    const std::size_t distance = edits(wanted, part);
+    if (distance >= least) return;
+    least = distance;
+    best = name;
   };
-  return *std::ranges::min_element(names, {}, distance);
+  for (const std::string_view name : names) {
+    const std::size_t dot = name.find('.');
+    offer(name, name);
+    offer(name.substr(0, dot), name.substr(0, dot));
+    if (dot != std::string_view::npos) offer(name, name.substr(dot + 1));
+  }
+  return best;
 }
 
 /// Throws Error{usage} for a key that is none of `names`; `path` is the way to `json`, such as
@@ -81,6 +92,22 @@ void check_keys(const Json& json, const std::string& path, const std::vector<std
     }
     check_keys(value, name + ".", names);
   }
+}
+
+/// `json`, an object, with "describe.num_beams" as num_beams in "describe".
+Json nested(const Json& json) {
+  Json result = Json::object();
+  for (const auto& [key, value] : json.items()) {
+    const std::size_t dot = key.find('.');
+    Json& place = result[key.substr(0, dot)];
+    const Json part = dot == std::string::npos ? value : Json{{key.substr(dot + 1), value}};
+    if (place.is_object() && part.is_object()) {
+      place.update(part);
+    } else {
+      place = part;
+    }
+  }
+  return result;
 }
 
 void read(const Json& json, GenerationConfig& config) {
@@ -115,7 +142,8 @@ void read(const Json& json, T& number) {
 }
 
 template <class Options>
-void update(Options& options, const Json& json) {
+void update(Options& options, const Json& given) {
+  const Json json = given.is_object() ? nested(given) : given;
   check_keys(json, "", names_of(options));
   Options updated = options;
   for_each_field(updated, [&](const char* name, auto& field) {

@@ -8,6 +8,8 @@
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
 #include "blip/model/blip.h"
+#include "blip/tasks/description.h"
+#include "blip/tasks/description_json.h"
 
 namespace blip::server {
 namespace {
@@ -221,6 +223,8 @@ class Service::Run {
   void embed();
   void search();
   void heatmap();
+  DescriptionOptions description_options();
+  Judge judge_of(const EncodedImage& image);
 
   /// Runs on the scheduler's thread.
   template <class Work>
@@ -295,8 +299,64 @@ void Service::Run::caption() {
   result_["captions"] = findings::to_json(captions.front());
 }
 
+// The recipes of the library over the scheduler: their prompts join what others write.
 void Service::Run::describe() {
-  throw Error(ErrorCode::unsupported, "not there yet");
+  const DescriptionOptions options = description_options();
+  DescriptionModel model = description_model(*model_.captioner);
+  model.caption = [this](std::span<const CaptionRequest> requests,
+                         std::span<const CaptionOptions> each, const Context&) {
+    return service_.scheduler_.caption(*model_.captioner, requests, each, ticket_);
+  };
+  const Describer describer(std::move(model));
+  describer.validate(options);
+  const EncodedImage image = encode_only();
+  const DescriptionListener listener = [this](const DescriptionProgress& progress) {
+    tell(events_, {{"stage", blip::name(progress.stage)},
+                   {"round", progress.round},
+                   {"rounds", progress.rounds},
+                   {"done", progress.done},
+                   {"of", progress.of}});
+    if (events_ && !progress.text.empty()) events_("partial", {{"text", progress.text}});
+  };
+  const Description description =
+      describer.describe({image, judge_of(image)}, options, listener, {0, ticket_.stop()});
+  result_.update(to_json(description));
+}
+
+DescriptionOptions Service::Run::description_options() {
+  DescriptionOptions options;
+  const std::string recipe = fields_.word("recipe", {"classic", "faithful"}).value_or("classic");
+  options.recipe =
+      recipe == "faithful" ? DescriptionRecipe::faithful : DescriptionRecipe::classic;
+  const std::string detail =
+      fields_.word("detail", {"high", "medium", "low", "off"}).value_or("high");
+  options.detail = detail == "high"     ? DetailLevel::high
+                   : detail == "medium" ? DetailLevel::medium
+                   : detail == "low"    ? DetailLevel::low
+                                        : DetailLevel::off;
+  options.multi_round = fields_.flag("multi_round").value_or(true);
+  options.seed = static_cast<std::uint64_t>(fields_.integer("seed", 0, INT64_MAX).value_or(0));
+  if (const Json given = fields_.take("options"); !given.is_null()) {
+    if (recipe == "faithful") {
+      update_from_json(options.faithful, given);
+    } else {
+      update_from_json(options.classic, given);
+    }
+  }
+  fields_.refuse_the_rest();
+  return options;
+}
+
+// Who judges candidates, on the scheduler's thread like all computing; the model itself where it
+// can.
+Judge Service::Run::judge_of(const EncodedImage& image) {
+  if (!model_.itm && !model_.itc) return {};
+  Judge judge = judge_by(model_.engine, image);
+  judge.confidences = [this, confidences = judge.confidences](std::span<const std::string> texts,
+                                                              const Context&) {
+    return compute([&](const Context& context) { return confidences(texts, context); });
+  };
+  return judge;
 }
 
 void Service::Run::vqa() {

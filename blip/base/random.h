@@ -23,4 +23,10 @@ class Random {
   std::uint64_t state_;
 };
 
+/// Seed of one of a family of streams. Streams of neighbouring seeds and indices must not be
+/// shifted copies of each other, so both go through the generator before they become a seed.
+inline std::uint64_t stream_seed(std::uint64_t seed, std::uint64_t index) {
+  return Random(seed).next() ^ Random(~index).next();
+}
+
 }  // namespace blip

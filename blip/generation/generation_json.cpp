@@ -1,48 +1,16 @@
 #include "blip/generation/generation_json.h"
 
-#include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "blip/base/error.h"
+#include "blip/base/json_field.h"
 
 namespace blip {
 namespace {
 
-// Each throws any exception for a value that `field` cannot hold.
-void read(const Json& value, bool& field) {
-  field = value.get<bool>();
-}
-
-void read(const Json& value, double& field) {
-  if (!value.is_number()) throw std::invalid_argument("not a number");
-  field = value.get<double>();
-}
-
-void read(const Json& value, std::uint64_t& field) {
-  const bool negative = !value.is_number_unsigned() && value.get<std::int64_t>() < 0;
-  if (!value.is_number_integer() || negative) throw std::invalid_argument("not an integer from 0");
-  field = value.get<std::uint64_t>();
-}
-
-void read(const Json& value, int& field) {
-  if (!value.is_number_integer()) throw std::invalid_argument("not an integer");
-  constexpr std::int64_t kMax = std::numeric_limits<int>::max();
-  // The parser holds what is not negative as unsigned, up to 2^64 - 1.
-  const bool above = value.is_number_unsigned() && value.get<std::uint64_t>() > kMax;
-  if (above || value.get<std::int64_t>() < std::numeric_limits<int>::min()) {
-    throw std::invalid_argument("not an int");
-  }
-  field = value.get<int>();
-}
-
-void read(const Json& value, std::optional<int>& field) {
-  int number = 0;
-  read(value, number);
-  field = number;
-}
-
-void read(const Json& value, EarlyStopping& field) {
+void read_field(const Json& value, EarlyStopping& field) {
   if (value.is_boolean()) {
     field = value.get<bool>() ? EarlyStopping::yes : EarlyStopping::no;
   } else if (value == "never") {
@@ -52,6 +20,11 @@ void read(const Json& value, EarlyStopping& field) {
   }
 }
 
+Json value_of(EarlyStopping value) {
+  if (value == EarlyStopping::never) return "never";
+  return value == EarlyStopping::yes;
+}
+
 }  // namespace
 
 void update_from_json(GenerationConfig& config, const Json& json) {
@@ -59,7 +32,7 @@ void update_from_json(GenerationConfig& config, const Json& json) {
     const auto found = json.find(key);
     if (found == json.end() || found->is_null()) return;
     try {
-      read(*found, field);
+      read_field(*found, field);
     } catch (const std::exception&) {
       const std::string value = found->dump(-1, ' ', false, Json::error_handler_t::replace);
       throw Error(ErrorCode::bad_model,
@@ -73,6 +46,21 @@ void update_from_json(GenerationConfig& config, const Json& json) {
   } catch (const std::exception&) {
     throw Error(ErrorCode::bad_model, "the generation option bad_words_ids must be lists of ids");
   }
+}
+
+Json to_json(const GenerationConfig& config) {
+  Json json = Json::object();
+  for_each_field(config, [&](const char* key, const auto& field, const char*) {
+    using T = std::decay_t<decltype(field)>;
+    if constexpr (std::is_same_v<T, std::optional<int>>) {
+      if (field) json[key] = *field;
+    } else if constexpr (std::is_same_v<T, EarlyStopping>) {
+      json[key] = value_of(field);
+    } else {
+      json[key] = field;
+    }
+  });
+  return json;
 }
 
 }  // namespace blip

@@ -10,4 +10,7 @@ namespace blip {
 /// type.
 void update_from_json(GenerationConfig& config, const Json& json);
 
+/// The options by their fields' names; lengths that are not set are left out.
+Json to_json(const GenerationConfig& config);
+
 }  // namespace blip

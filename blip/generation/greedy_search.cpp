@@ -11,12 +11,6 @@ namespace {
 
 constexpr float kRuledOut = -std::numeric_limits<float>::infinity();
 
-// Streams of neighbouring seeds and sequences must not be shifted copies of each other, so both go
-// through the generator before they become a state.
-Random stream(std::uint64_t seed, std::size_t sequence) {
-  return Random(Random(seed).next() ^ Random(~static_cast<std::uint64_t>(sequence)).next());
-}
-
 // A token drawn from the softmax of `scores`; -1 when all are ruled out.
 int draw(std::span<const float> scores, Random& random) {
   const LogNormalizer normalizer = log_normalizer(scores);
@@ -45,7 +39,8 @@ GreedySearch::GreedySearch(const GenerationRequest& request, int max_length, int
   prompt.ids = request.prompt_ids;
   prompt.prompt_length = static_cast<int>(request.prompt_ids.size());
   sequences_.assign(count, prompt);
-  for (std::size_t i = 0; i < count; ++i) streams_.push_back(stream(request.config.seed, i));
+  for (std::size_t i = 0; i < count; ++i)
+    streams_.emplace_back(stream_seed(request.config.seed, i));
   active_.resize(count);
   std::iota(active_.begin(), active_.end(), std::size_t{0});
 }

@@ -84,12 +84,32 @@ void Captioner::validate(const std::string& prompt, const CaptionOptions& option
 std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
                                                      const CaptionOptions& options,
                                                      const Context& context) const {
+  return caption(requests, std::vector<CaptionOptions>(requests.size(), options), context);
+}
+
+std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
+                                                     std::span<const CaptionOptions> options,
+                                                     const Context& context) const {
+  if (options.size() != requests.size()) {
+    throw Error(ErrorCode::usage, "each of " + std::to_string(requests.size()) +
+                                      " requests must have its options, but there are " +
+                                      std::to_string(options.size()));
+  }
   CaptionBatch batch(*this);
-  for (const CaptionRequest& request : requests) batch.add(request, options, context);
+  for (std::size_t i = 0; i < requests.size(); ++i) batch.add(requests[i], options[i], context);
   while (!batch.idle()) batch.step(context);
   std::vector<std::vector<Caption>> captions;
   for (std::size_t i = 0; i < requests.size(); ++i) captions.push_back(batch.take(i));
   return captions;
+}
+
+std::size_t Captioner::prompt_tokens(const std::string& prompt) const {
+  return prompt_ids(engine_, prompt).size();
+}
+
+std::size_t Captioner::most_tokens() const {
+  // The last token is never fed back, so it needs no position.
+  return static_cast<std::size_t>(engine_.model().config().text.max_position_embeddings) + 1;
 }
 
 Caption Captioner::caption(const Image& image, const std::string& prompt) const {

@@ -71,8 +71,19 @@ class BLIP_API Captioner {
                                             const CaptionOptions& options,
                                             const Context& context = {}) const;
 
+  /// The same with options of its own for each request.
+  /// Throws Error{usage} also when there are not as many options as requests.
+  std::vector<std::vector<Caption>> caption(std::span<const CaptionRequest> requests,
+                                            std::span<const CaptionOptions> options,
+                                            const Context& context = {}) const;
+
   /// The best caption of one picture with the checkpoint's defaults.
   Caption caption(const Image& image, const std::string& prompt = "") const;
+
+  /// Tokens that a prompt takes, [DEC] among them.
+  std::size_t prompt_tokens(const std::string& prompt) const;
+  /// Most tokens that a text can have, [DEC] and prompt among them.
+  std::size_t most_tokens() const;
 
   const Engine& engine() const { return engine_; }
 

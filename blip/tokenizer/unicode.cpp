@@ -136,6 +136,11 @@ char32_t to_lower(char32_t c) {
   return static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
 }
 
+char32_t to_upper(char32_t c) {
+  if (c < 0x80) return c >= 'a' && c <= 'z' ? c - 0x20 : c;
+  return static_cast<char32_t>(utf8proc_toupper(static_cast<utf8proc_int32_t>(c)));
+}
+
 std::size_t decompose(char32_t c, std::span<std::int32_t, 8> out) {
   // Hangul and everything else: at most 4 characters.
   const bool whole = c < 0xC0 || is_plain_to_reference(c);

@@ -40,6 +40,8 @@ bool is_cjk_ideograph(char32_t c);
 
 /// The lower-case form that is a single character; `c` itself when there is none.
 char32_t to_lower(char32_t c);
+/// The same for upper case.
+char32_t to_upper(char32_t c);
 
 /// Writes the full canonical decomposition of `c` to `out` and returns its length.
 std::size_t decompose(char32_t c, std::span<std::int32_t, 8> out);

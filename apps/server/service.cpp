@@ -7,6 +7,7 @@
 #include "apps/findings/findings.h"
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
+#include "blip/image/image_processor.h"
 #include "blip/model/blip.h"
 #include "blip/tasks/description.h"
 #include "blip/tasks/description_json.h"

@@ -36,6 +36,15 @@ def tokenizer_json() -> dict[str, str]:
             "indented": json.dumps(later, ensure_ascii=False, indent=1)}
 
 
+def request() -> dict[str, bytes]:
+    field = b'--x\r\nContent-Disposition: form-data; name="texts"\r\n\r\na b\r\n'
+    file = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n'
+    return {"form": b"multipart/form-data; boundary=x\n\n" + field + field + file + b"--x--\r\n",
+            "json": b'application/json\n\n{"image": "data:image/png;base64,Zm9v", "texts": ["a", "b"], "num_beams": 3, "flag": true}',
+            "raw": b"image/png\ntext=a%20b&integer=3&number=0.5&top_p=0.9\n\x89PNG",
+            "urlencoded": b"application/x-www-form-urlencoded\n\nimage=Zm9v&text=a+b&flag=1"}
+
+
 def authors_config() -> dict[str, str]:
     """The tensors that tell a model's kind and sizes, for each kind."""
     vision = {"vision_model.embeddings.class_embedding": [1, 1, 32],

@@ -22,7 +22,8 @@ MAY_INCLUDE = {
     "blip/dataset": ["blip/base"],
     "blip/tasks": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model"],
     "blip": ["blip/base", "blip/image", "blip/generation", "blip/tasks"],
-    "apps/cli": ["blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
+    "apps/polish": ["blip/base"],
+    "apps/cli": ["apps/polish", "blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
 }
 
 # outside header -> the only rooms that may include it.
@@ -35,6 +36,7 @@ DOORS = {
     r"re2/": ["blip/metrics"],
     r"jpeglib|jerror|spng|webp/|tiff|gif_lib": ["blip/image"],
     r"CLI/": ["apps/cli"],
+    r"curl/": ["apps/polish"],
     r"omp\.h": ["blip/base", "blip/image", "blip/index", "blip/ops"],
 }
 

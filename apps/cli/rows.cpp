@@ -33,6 +33,8 @@ Json to_json(const std::vector<CaptionToken>& tokens) {
 }
 
 void RowWriter::write(const Row& row) {
+  for (const std::string& warning : row.warnings)
+    std::fprintf(stderr, "blip: %s\n", warning.c_str());
   if (row.error) {
     std::fprintf(stderr, "blip: %s\n", row.error->what());
     ++failed_;

@@ -53,7 +53,7 @@ Json parse_setting(const std::string& setting) {
   } catch (const Error&) {
     // A text needs no quotes.
   }
-  return Json{{setting.substr(0, equals), std::move(json)}};
+  return Json::object({{setting.substr(0, equals), std::move(json)}});
 }
 
 Json read_options(const std::string& file) {

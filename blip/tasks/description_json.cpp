@@ -101,7 +101,8 @@ Json nested(const Json& json) {
   for (const auto& [key, value] : json.items()) {
     const std::size_t dot = key.find('.');
     Json& place = result[key.substr(0, dot)];
-    const Json part = dot == std::string::npos ? value : Json{{key.substr(dot + 1), value}};
+    const Json part =
+        dot == std::string::npos ? value : Json::object({{key.substr(dot + 1), value}});
     if (place.is_object() && part.is_object()) {
       place.update(part);
     } else {

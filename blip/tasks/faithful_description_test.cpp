@@ -106,6 +106,9 @@ TEST(FaithfulDescription, DropsRepeatsAndNearDuplicates) {
   EXPECT_EQ(description.text, "A brown dog on the grass. A dog and a blue sky over hills.");
   EXPECT_NEAR(description.sentences[0].confidence, std::exp(-0.05), 1e-6)
       << "the better of two that are equal";
+  script.beams = {{"a brown dog on the grass"}, {"a dog and hills"}};
+  script.samples.clear();
+  EXPECT_EQ(script.describe().text, "A brown dog on the grass.") << "half of it has been said";
 }
 
 TEST(FaithfulDescription, PrefersTheTextWithMoreRightWords) {

@@ -9,6 +9,8 @@
 #include "blip/image/decode.h"
 #include "blip/image/encode.h"
 #include "blip/tasks/captioning.h"
+#include "blip/tasks/description.h"
+#include "blip/tasks/description_options.h"
 #include "blip/tasks/engine.h"
 #include "blip/tasks/features.h"
 #include "blip/tasks/localization.h"

@@ -14,7 +14,8 @@ target_sources(blip INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} F
   blip/blip.h
   blip/generation/generation_config.h
   blip/image/decode.h blip/image/encode.h blip/image/image.h
-  blip/tasks/captioning.h blip/tasks/engine.h blip/tasks/features.h blip/tasks/first_token.h
+  blip/tasks/captioning.h blip/tasks/description.h blip/tasks/description_options.h blip/tasks/engine.h
+  blip/tasks/features.h blip/tasks/first_token.h
   blip/tasks/localization.h blip/tasks/matching.h blip/tasks/nlvr.h blip/tasks/vqa.h)
 add_library(blip::blip ALIAS blip)
 

@@ -23,8 +23,9 @@ MAY_INCLUDE = {
     "blip/tasks": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model"],
     "blip": ["blip/base", "blip/image", "blip/generation", "blip/tasks"],
     "apps/findings": ["blip/base", "blip/tasks"],
-    "apps/server": ["blip/base", "blip/image", "blip/index", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings"],
-    "apps/cli": ["apps/findings", "apps/server", "blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
+    "apps/polish": ["blip/base"],
+    "apps/server": ["blip/base", "blip/image", "blip/index", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings", "apps/polish"],
+    "apps/cli": ["apps/findings", "apps/polish", "apps/server", "blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
 }
 
 # outside header -> the only rooms that may include it.
@@ -38,6 +39,7 @@ DOORS = {
     r"jpeglib|jerror|spng|webp/|tiff|gif_lib": ["blip/image"],
     r"CLI/": ["apps/cli"],
     r"boost/": ["apps/server"],
+    r"curl/": ["apps/polish"],
     r"omp\.h": ["blip/base", "blip/image", "blip/index", "blip/ops"],
 }
 

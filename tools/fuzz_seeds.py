@@ -100,7 +100,17 @@ def dataset() -> dict[str, str]:
             "answers": "\4" + json.dumps([{"question_id": 1, "answer": "yes"}]), "labels": "\5dev-1-0-0,True\n"}
 
 
-WRITTEN = {"dataset": dataset, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
+def description() -> dict[str, str]:
+    """A line of options of a recipe, then what the model says."""
+    said = ["a photography of a dog on a beach with many people", "Add more specific visual details to this description : two dogs",
+            "arafed dog dog.", "", "\u00e9t\u00e9 : \u4e00\u53ea\u72d7"]
+    options = [{}, {"describe": {"prompts": ["a", "{current} and"], "num_beams": 2, "early_stopping": "never"}, "rounds.high": 9},
+               {"prompts": "there is", "samples": {"top_p": 0.5}, "least_share": 0, "sentences": {"high": 2}},
+               {"keep_over_characters": 0, "extend_under_words": 99, "extend_prompts_under_words": 99, "refine_over_words": 0}]
+    return {str(i): "\n".join([json.dumps(o), *said]) for i, o in enumerate(options)}
+
+
+WRITTEN = {"request": request, "dataset": dataset, "description": description, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
 
 
 def main() -> int:

@@ -21,7 +21,8 @@ ensure_packages() {
 BUILD_PACKAGES=(
   g++ cmake ninja-build pkg-config
   libdnnl-dev ocl-icd-opencl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
-  libutf8proc-dev libboost1.81-dev libfaiss-dev libxxhash-dev libre2-dev nlohmann-json3-dev libcli11-dev ccache
+  libutf8proc-dev libboost1.81-dev libfaiss-dev libxxhash-dev libre2-dev nlohmann-json3-dev libcli11-dev
+  libcurl4-openssl-dev ccache
 )
 TEST_PACKAGES=(libgtest-dev libssl-dev python3)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)

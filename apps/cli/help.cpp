@@ -20,6 +20,14 @@ constexpr Example kExamples[] = {
     {"caption", "describe a picture", "blip caption photo.jpg"},
     {"caption", "every picture below a folder, with scores, one JSON object a line",
      "blip caption -r photos/ --num-beams 3 --format jsonl > captions.jsonl"},
+    {"describe", "a long description of a picture",
+     "blip describe photo.jpg --model blip-image-captioning-large"},
+    {"describe", "only what another model agrees with, each sentence with its confidence",
+     "blip describe photo.jpg --recipe faithful --matcher blip-itm-base-coco --format json --model "
+     "blip-image-captioning-large"},
+    {"describe", "fewer beams, one round, and a language model of yours to polish the text",
+     "blip describe photo.jpg --detail low --set describe.num_beams=4 --polish-url "
+     "http://localhost:8080/v1"},
     {"vqa", "two questions about one picture",
      "blip vqa photo.jpg --question \"how many people are there?\" --question \"is it raining?\" "
      "--model blip-vqa-base"},

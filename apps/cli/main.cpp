@@ -13,7 +13,9 @@ constexpr const char* kFooter =
     "Exit status: 0 done, 1 some inputs failed, 2 wrong usage, 3 not found, 4 cannot read or "
     "write,\n"
     "5 damaged model, 6 not supported, 7 damaged picture, 8 too large, 130 stopped.\n"
-    "BLIP_MODEL names the default of --model; BLIP_ISA forces an instruction set.";
+    "BLIP_MODEL names the default of --model, BLIP_POLISH_KEY that of --polish-key; BLIP_ISA "
+    "forces "
+    "an instruction set.";
 
 /// One sentence on standard error.
 int fail(const std::string& message, blip::ErrorCode code) {
@@ -30,6 +32,7 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", std::string("blip ") + BLIP_VERSION);
   int status = 0;
   blip::cli::add_caption_command(app, status);
+  blip::cli::add_describe_command(app, status);
   blip::cli::add_vqa_command(app, status);
   blip::cli::add_match_command(app, status);
   blip::cli::add_nlvr_command(app, status);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <new>
+#include <utility>
 
 #include "apps/cli/stop.h"
 
@@ -13,8 +14,9 @@ PictureRow encode(const PictureInput& input, const PictureFlags& flags, const En
   row.subject = {{"path", input.name}};
   row.label = input.name;
   try {
-    const Image image = load_input(input, flags.image.options);
+    Image image = load_input(input, flags.image.options);
     row.image = engine.encode({&image, 1}, flags.context()).front();
+    if (flags.keep_pixels) row.pixels = std::move(image);
   } catch (const Error& e) {
     if (e.code() == ErrorCode::cancelled) throw;
     row.error = std::make_unique<Error>(e);

@@ -21,6 +21,7 @@ struct PictureFlags {
   std::size_t batch_size = 8;
   ModelFlags model;
   ImageFlags image;
+  bool keep_pixels = false;  ///< not a flag: rows have the decoded picture, too
 
   /// Returns the option of PATH, which is required.
   CLI::Option* add_to(CLI::App& command);
@@ -30,6 +31,7 @@ struct PictureFlags {
 
 struct PictureRow : Row {
   EncodedImage image;  ///< unless there is an error
+  Image pixels;        ///< only with PictureFlags::keep_pixels
 };
 
 /// Loads and encodes the pictures, shows progress, and hands over a batch of rows at a time, in

@@ -15,11 +15,20 @@ Progress::~Progress() {
   clear();
 }
 
+double Progress::seconds() const {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+}
+
+void Progress::say(const std::string& words) {
+  if (!terminal_ || seconds() < 1.0) return;
+  std::fprintf(stderr, "\r\033[K%s", words.c_str());
+  std::fflush(stderr);
+  shown_ = true;
+}
+
 void Progress::update(std::size_t done) {
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  if (!terminal_ || seconds < 1.0 || done == 0) return;
-  const double per_second = static_cast<double>(done) / seconds;
+  if (!terminal_ || seconds() < 1.0 || done == 0) return;
+  const double per_second = static_cast<double>(done) / seconds();
   const auto left = static_cast<long>(static_cast<double>(total_ - done) / per_second);
   std::fprintf(stderr, "\r\033[K%zu of %zu pictures, %.1f per second, %ld:%02ld:%02ld left", done,
                total_, per_second, left / 3600, left / 60 % 60, left % 60);

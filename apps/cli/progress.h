@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <string>
 
 namespace blip::cli {
 
@@ -15,10 +16,14 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void update(std::size_t done);
+  /// Shows other words in the line.
+  void say(const std::string& words);
   /// Erases the line, so that other output does not run into it.
   void clear();
 
  private:
+  double seconds() const;
+
   std::size_t total_;
   std::chrono::steady_clock::time_point start_;
   bool terminal_;

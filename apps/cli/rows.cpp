@@ -24,6 +24,8 @@ Json whole(const Row& row) {
 }  // namespace
 
 void RowWriter::write(const Row& row) {
+  for (const std::string& warning : row.warnings)
+    std::fprintf(stderr, "blip: %s\n", warning.c_str());
   if (row.error) {
     std::fprintf(stderr, "blip: %s\n", row.error->what());
     ++failed_;

@@ -12,11 +12,12 @@ namespace blip::cli {
 
 /// What a command found out about a picture (or a pair), or the reason why it could not.
 struct Row {
-  Json subject;                    ///< what it is about, such as {"path": "a.png"}
-  std::string label;               ///< the same, before lines of text
-  Json findings = Json::object();  ///< fields after the subject
-  std::vector<std::string> lines;  ///< the findings as text
-  std::unique_ptr<Error> error;    ///< instead of findings
+  Json subject;                       ///< what it is about, such as {"path": "a.png"}
+  std::string label;                  ///< the same, before lines of text
+  Json findings = Json::object();     ///< fields after the subject
+  std::vector<std::string> lines;     ///< the findings as text
+  std::vector<std::string> warnings;  ///< sentences for standard error
+  std::unique_ptr<Error> error;       ///< instead of findings
 };
 
 /// Writes rows to standard output as they come; each is whole before the next begins. Errors go to

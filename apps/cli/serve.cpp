@@ -8,6 +8,7 @@
 
 #include "apps/cli/commands.h"
 #include "apps/cli/flags.h"
+#include "apps/cli/polish_flags.h"
 #include "apps/server/api.h"
 #include "apps/server/decoding.h"
 #include "apps/server/http.h"
@@ -25,6 +26,7 @@ struct ServeFlags {
   server::ServiceOptions service;
   server::HttpOptions http;
   server::ApiOptions api;
+  PolishFlags polish;
   int max_wait_ms = 0;
   std::size_t body_mib = 100;
   int request_timeout = 600;
@@ -46,6 +48,7 @@ server::ServiceOptions service_options(const ServeFlags& flags) {
   for (const std::string& model : flags.more_models) options.models.emplace_back(model);
   options.engine = flags.model.options;
   options.index = flags.index;
+  options.polish = flags.polish.service;
   options.scheduler.num_threads = flags.model.num_threads;
   options.scheduler.max_wait = std::chrono::milliseconds(flags.max_wait_ms);
   options.decoder.command = own_path();
@@ -127,6 +130,7 @@ void add_limits(CLI::App& command, ServeFlags& flags) {
 void add_serve_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("serve", "Serve a web page and an HTTP API");
   const auto flags = std::make_shared<ServeFlags>();
+  flags->image.options.exif_orientation = true;  // as browsers show photos
   flags->image.options.max_pixels = 100'000'000;
   command->add_option("--host", flags->http.host, "address to listen at; 0.0.0.0: from everywhere")
       ->capture_default_str();
@@ -146,6 +150,7 @@ void add_serve_command(CLI::App& app, int& status) {
   command->add_option("--cors-origin", flags->api.cors_origin,
                       "site whose pages may use the API, such as https://example.org; *: all");
   flags->image.add_to(*command);
+  flags->polish.add_to(*command);
   add_limits(*command, *flags);
   command->callback([flags, &status] { status = run(*flags); });
 

@@ -267,7 +267,7 @@ void Api::add_own_routes() {
                       {"pixels", options_.max_pixels},
                       {"texts", texts.count},
                       {"text_bytes", texts.bytes}};
-    info["polish"] = options_.polish;
+    info["polish"] = service_.polishes();
     return json_response(info);
   });
   router_.at_once("GET", "/metrics", [this](const HttpRequest&, const Captures&) {

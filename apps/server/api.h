@@ -23,7 +23,6 @@ struct ApiOptions {
   bool loopback_only = true;       ///< the server listens to this machine alone
   std::size_t body_bytes = 0;      ///< for /v1/info
   std::int64_t max_pixels = 0;     ///< for /v1/info
-  bool polish = false;             ///< a polisher is there
 };
 
 /// Everything that is served, over one Service: decides who may ask, finds the route, turns errors

@@ -68,13 +68,17 @@ struct Service::Picture {
 };
 
 Service::Service(const ServiceOptions& options)
-    : text_limits_(options.texts), decoders_(options.decoder), scheduler_(options.scheduler) {
+    : text_limits_(options.texts),
+      polish_(options.polish),
+      decoders_(options.decoder),
+      scheduler_(options.scheduler) {
   for (const std::filesystem::path& path : options.models) {
     std::string id = std::filesystem::weakly_canonical(path).filename().string();
     for (int n = 2; knows_model(id); ++n) id = path.filename().string() + "-" + std::to_string(n);
     models_.push_back(std::make_unique<Model>(id, Engine::load(path, options.engine)));
   }
   if (!options.index.empty()) load_index(options);
+  if (polishes()) validate(polish_);
 }
 
 Service::~Service() = default;
@@ -302,6 +306,9 @@ void Service::Run::caption() {
 
 // The recipes of the library over the scheduler: their prompts join what others write.
 void Service::Run::describe() {
+  const bool polishes = fields_.flag("polish").value_or(false);
+  if (polishes && !service_.polishes())
+    throw Error(ErrorCode::unsupported, "the service has no polisher (see --polish-url)");
   const DescriptionOptions options = description_options();
   DescriptionModel model = description_model(*model_.captioner);
   model.caption = [this](std::span<const CaptionRequest> requests,
@@ -319,16 +326,23 @@ void Service::Run::describe() {
                    {"of", progress.of}});
     if (events_ && !progress.text.empty()) events_("partial", {{"text", progress.text}});
   };
-  const Description description =
-      describer.describe({image, judge_of(image)}, options, listener, {0, ticket_.stop()});
+  const Context context{0, ticket_.stop()};
+  Description description =
+      describer.describe({image, judge_of(image)}, options, listener, context);
+  if (polishes) {
+    tell(events_, {{"stage", "polishing"}});
+    polish(description,
+           [&](const std::string& text) { return polished(service_.polish_, text, context); });
+    // Who polishes is nobody's business but the service's.
+    if (!description.polish_error.empty()) description.polish_error = "the polisher did not answer";
+  }
   result_.update(to_json(description));
 }
 
 DescriptionOptions Service::Run::description_options() {
   DescriptionOptions options;
   const std::string recipe = fields_.word("recipe", {"classic", "faithful"}).value_or("classic");
-  options.recipe =
-      recipe == "faithful" ? DescriptionRecipe::faithful : DescriptionRecipe::classic;
+  options.recipe = recipe == "faithful" ? DescriptionRecipe::faithful : DescriptionRecipe::classic;
   const std::string detail =
       fields_.word("detail", {"high", "medium", "low", "off"}).value_or("high");
   options.detail = detail == "high"     ? DetailLevel::high

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/polish/polish.h"
 #include "apps/server/decoder_pool.h"
 #include "apps/server/fields.h"
 #include "apps/server/scheduler.h"
@@ -35,6 +36,7 @@ struct ServiceOptions {
   SchedulerOptions scheduler;
   DecoderOptions decoder;
   TextLimits texts;
+  PolishService polish;  ///< that may rewrite descriptions; without a URL: none
 };
 
 /// Told of a request's progress: "progress" and "partial", as the API documents them.
@@ -44,7 +46,8 @@ using Events = std::function<void(const char* event, const Json& data)>;
 /// Safe to share between threads; run() blocks the calling one.
 class Service {
  public:
-  /// Loads all models. Throws what Engine::load() and VectorIndex::open() throw.
+  /// Loads all models. Throws Error{usage} for a polisher's URL that is none, and what
+  /// Engine::load() and VectorIndex::open() throw.
   explicit Service(const ServiceOptions& options);
   ~Service();
 
@@ -58,6 +61,7 @@ class Service {
   const std::string* model_for(Task task) const;
   bool knows_model(const std::string& id) const;
 
+  bool polishes() const { return !polish_.url.empty(); }
   const TextLimits& text_limits() const { return text_limits_; }
   Scheduler::Counts counts() const { return scheduler_.counts(); }
   std::size_t decoder_crashes() const { return decoders_.crashes(); }
@@ -72,6 +76,7 @@ class Service {
   const Model& model_for(Task task, const std::optional<std::string>& wanted) const;
 
   TextLimits text_limits_;
+  PolishService polish_;
   std::vector<std::unique_ptr<Model>> models_;
   std::optional<Retriever> retriever_;
   const Model* index_model_ = nullptr;

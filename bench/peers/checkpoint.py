@@ -8,6 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SHAPES = {
     "base": dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12),
     "large": dict(hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16),
+    "tiny": dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4),  # to try a script
 }
 
 
@@ -17,7 +18,7 @@ def make(folder: pathlib.Path, shape: str) -> None:
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
     torch.manual_seed(0)
-    text = dict(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12, vocab_size=30524)
+    text = dict(SHAPES["tiny" if shape == "tiny" else "base"], vocab_size=30524)
     vision = dict(SHAPES[shape], image_size=384, patch_size=16)
     model = BlipForConditionalGeneration(BlipConfig(text_config=text, vision_config=vision))
     for parameter in model.parameters():

@@ -82,11 +82,12 @@ void check_keys(const Json& json, const std::string& path, const std::vector<std
                                       ", but are " + shown(json));
   }
   for (const auto& [key, value] : json.items()) {
-    const std::string name = path + key;
+    std::string name = path + key;
     if (std::ranges::find(names, name) != names.end()) continue;
     const bool above = std::ranges::any_of(
         names, [&](const std::string& other) { return other.starts_with(name + "."); });
     if (!above) {
+      if (value.is_object() && !value.empty()) name += "." + value.begin().key();
       throw Error(ErrorCode::usage, "there is no option " + in_quotes(name) +
                                         " in this recipe; the nearest is " + nearest(name, names));
     }
@@ -100,7 +101,8 @@ Json nested(const Json& json) {
   for (const auto& [key, value] : json.items()) {
     const std::size_t dot = key.find('.');
     Json& place = result[key.substr(0, dot)];
-    const Json part = dot == std::string::npos ? value : Json{{key.substr(dot + 1), value}};
+    const Json part =
+        dot == std::string::npos ? value : Json::object({{key.substr(dot + 1), value}});
     if (place.is_object() && part.is_object()) {
       place.update(part);
     } else {

@@ -123,9 +123,9 @@ struct FaithfulOptions {
   /// Words that checkpoints learnt from noise and that mean nothing: left out.
   std::vector<std::string> noise_words = {"arafed", "araffe", "araffed"};
 
-  double least_share = 0.7;  ///< of the best one's confidence that a candidate needs
+  double least_share = 0.8;  ///< of the best one's confidence that a candidate needs
   /// Share of the content words of the shorter of two texts, from which on they say the same.
-  double same_share = 0.6;
+  double same_share = 0.5;
   ByDetail sentences{6, 4, 2, 1};  ///< at most
 };
 

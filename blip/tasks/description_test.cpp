@@ -94,6 +94,9 @@ TEST(ClassicDescription, KeepsTextsOfOverTwentyCharacters) {
   const std::string twenty(20, 'x');
   EXPECT_EQ(first_text({twenty, twenty + "y", twenty}), "X" + std::string(19, 'x') + "y")
       << "of one, that one";
+  EXPECT_EQ(first_text({words(10), "whale mouse house ox"}), capital(words(10)))
+      << "20 characters: only one is kept, so that there is no list";
+  EXPECT_TRUE(first_text({words(10), "whale mouse house oxe"}).starts_with("The image shows "));
   std::string accented;
   for (int i = 0; i < 20; ++i) accented += "\u00E9";
   EXPECT_EQ(first_text({"x" + twenty, accented}), "Xx" + std::string(19, 'x'))

@@ -23,5 +23,5 @@ BUILD_PACKAGES=(
   libdnnl-dev ocl-icd-opencl-dev libhwy-dev libjpeg62-turbo-dev libspng-dev libwebp-dev libtiff-dev libgif-dev
   libutf8proc-dev libfaiss-dev libxxhash-dev libre2-dev nlohmann-json3-dev libcli11-dev ccache
 )
-TEST_PACKAGES=(libgtest-dev libssl-dev python3)
+TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)

@@ -29,6 +29,7 @@ export function setUpHeatmap() {
 
 /** Opens the tab with the map of a word of a text. */
 export function locate(sentence, one) {
+  if (runner.busy) runner.reset();
   chooseTask('heatmap', { focus: true });
   runner.form.elements.sentence.value = sentence;
   wanted = one;

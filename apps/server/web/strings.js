@@ -134,7 +134,7 @@ export const strings = {
   heatmapGo: ['生成热力图', 'Show heat map'],
   sentence: ['句子（英文）', 'Text'],
   sentenceHint: ['留空则使用图片的描述', "Empty for the picture's caption"],
-  heatmapEmpty: ['点击词语，热力图会叠加在图片上', 'Click a word; the map is laid over the picture'],
+  heatmapEmpty: ['生成后，点击词语看它在图片的哪里', 'Then click a word to see where it is in the picture'],
   wordsOfText: ['句子中的词', 'Words of the text'],
   wholeText: ['整句', 'Whole text'],
   strength: ['叠加强度', 'Strength'],

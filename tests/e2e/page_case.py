@@ -91,8 +91,8 @@ class PageTest(unittest.TestCase):
 
     def wait_for_end(self, task):
         panel = f"#panel-{task}"
-        ended = lambda: not browser.all(f"{panel}.busy") and browser.shown(f"{panel} .result > :not(.placeholder), {panel} .error-title")
-        browser.until(ended, f"the end of {task}")
+        outcome = f"{panel} .result > :not(.placeholder), {panel} .error-title"
+        browser.until(lambda: not browser.all(f"{panel}.busy") and browser.shown(outcome), f"the end of {task}")
         self.assertEqual(browser.text(f"{panel} .error"), "")
 
     def wait_for_error(self, task):

@@ -242,7 +242,7 @@ class Descriptions(PageTest):
         self.describe(detail="low", recipe="classic", multi_round=False)
         self.assertEqual([dict(fields) for _, fields in self.sent()], [
             {"recipe": "classic", "detail": "high", "multi_round": "true"},
-            {"recipe": "faithful", "detail": "medium", "multi_round": "true"},
+            {"recipe": "faithful", "detail": "medium"},
             {"recipe": "classic", "detail": "low", "multi_round": "false", "seed": "7"},
         ])
 
@@ -254,12 +254,14 @@ class Descriptions(PageTest):
         self.describe(detail="high")
         seen = browser.run("return window.seen")
         self.assertTrue([line for line in seen if "round 1 of 3" in line], seen)
-        self.assertTrue([line for line in seen if "a photography of" in line], seen)
+        self.assertTrue([line for line in seen if "1 of 4" in line], seen)
 
     def test_the_faithful_recipe_says_how_sure_it_is(self):
         self.open("zh", CRABS)
         self.tab("describe")
+        self.assertTrue(browser.shown("[name=multi_round]"))
         text = self.describe(recipe="faithful")
+        self.assertFalse(browser.shown("[name=multi_round]"))  # it does not work in rounds
         rows = [element.text.splitlines() for element in browser.all(".sentences li")]
         self.assertTrue(rows)
         for sentence, confidence in rows:
@@ -330,7 +332,7 @@ class AllTasks(PageTest):
             shutil.copy(picture, models / "photos")
         index = ("index", "build", models / "photos", "-o", models / "photos.index", "--model", models / "retrieval")
         subprocess.run([*BLIP, *map(str, index)], check=True, capture_output=True, timeout=300)
-        cls.arguments = ("--model", models / "vqa", "--model", models / "retrieval", "--index", models / "photos.index")
+        cls.arguments = ("--model", models / "vqa", "--add-model", models / "retrieval", "--index", models / "photos.index")
         super().setUpClass()
 
     def test_several_questions_stay_in_a_list(self):
@@ -359,6 +361,16 @@ class AllTasks(PageTest):
         self.go("vqa")
         self.wait_for_end("vqa")
         self.assertRegex(browser.text(".answer"), "^a (lemon|crab)")
+
+    def test_without_a_model_that_writes_a_heat_map_needs_a_text(self):
+        self.open("zh", CRABS)
+        self.assertEqual(browser.find("#tab-vqa").get_attribute("aria-selected"), "true")  # the first that is offered
+        self.tab("heatmap")
+        self.go("heatmap")
+        self.assertEqual(self.wait_for_error("heatmap"), "请先写下一个句子。")
+        browser.find("[name=sentence]").send_keys("two crabs", Keys.ENTER)
+        self.wait_for_end("heatmap")
+        self.assertEqual([e.text for e in browser.all(".chips button")], ["two", "crabs", "整句"])
 
     def test_texts_are_compared_best_first(self):
         self.open(picture=CRABS)

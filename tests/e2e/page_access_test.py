@@ -156,6 +156,10 @@ class Reading(PageTest):
             self.assertEqual([role for role, name in seen if role in controls and not name], [], task)
             roles = {role for role, _ in seen}
             self.assertLessEqual({"banner", "main", "contentinfo", "heading", "tablist", "tab", "tabpanel"}, roles)
+        # A placeholder would do as a name, but is gone when something is written.
+        unlabelled = browser.run('''return [...document.querySelectorAll('input:not([hidden]), select, textarea')]
+            .filter((e) => ![...e.labels].some((l) => l.querySelector('span').textContent.trim())).map((e) => e.name)''')
+        self.assertEqual(unlabelled, [])
         ids = browser.run("return [...document.querySelectorAll('[id]')].map((e) => e.id)")
         self.assertEqual(len(ids), len(set(ids)))
         live = browser.run("""return ['.result', '.error', '.stage'].map((s) => { const e = document.querySelector('#panel-caption ' + s);

@@ -83,7 +83,7 @@ std::filesystem::path ModelFlags::path() const {
 }
 
 void ImageFlags::add_to(CLI::App& command) {
-  command.add_flag("--exif-orientation", options.exif_orientation,
+  command.add_flag("--exif-orientation,!--no-exif-orientation", options.exif_orientation,
                    "turn pictures as their EXIF orientation says (off by default: the reference "
                    "implementations ignore it)");
   command

@@ -4,6 +4,7 @@ import { say, words } from './i18n.js';
 import { hottestPlace, paint } from './overlay.js';
 import { picture } from './picture.js';
 import { Runner } from './runner.js';
+import { offers } from './service.js';
 import { chooseTask, currentTask, onTaskChange } from './tabs.js';
 
 const canvas = find('#heat');
@@ -29,6 +30,7 @@ export function setUpHeatmap() {
 
 /** Opens the tab with the map of a word of a text. */
 export function locate(sentence, one) {
+  if (runner.busy) runner.reset();
   chooseTask('heatmap', { focus: true });
   runner.form.elements.sentence.value = sentence;
   wanted = one;
@@ -37,6 +39,11 @@ export function locate(sentence, one) {
 
 // Maps are kept as long as picture and text stay, so that going from word to word is quick.
 async function show(sentence, one) {
+  if (!sentence && !offers('caption')) {
+    runner.say('needSentence');
+    runner.form.elements.sentence.focus();
+    return;
+  }
   if (sentence !== text || !sentence) maps.clear();
   if (!maps.has(one)) {
     const map = await runner.performOnPicture('heatmap', { text: sentence, word: one });

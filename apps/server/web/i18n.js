@@ -46,6 +46,7 @@ export function number(value, digits = 2, fixed = false) {
 }
 
 export function percent(share) {
+  if (share > 0 && share < 0.001) return `<${percent(0.001)}`;
   return share.toLocaleString(language, { style: 'percent', maximumFractionDigits: share < 0.1 ? 1 : 0 });
 }
 

@@ -99,17 +99,18 @@ export function listenForPictures() {
 
 function listenForDrops() {
   const hasFiles = (event) => event.dataTransfer?.types.includes('Files');
-  let inside = 0; // elements of the page that the pointer has entered and not left
-  const mark = (change) => {
-    inside = Math.max(0, change);
-    document.body.classList.toggle('dropping', inside > 0);
-    say(find('.drop-title'), inside > 0 ? 'dropNow' : 'drop');
+  const mark = (on) => {
+    document.body.classList.toggle('dropping', on);
+    say(find('.drop-title'), on ? 'dropNow' : 'drop');
   };
-  addEventListener('dragenter', (event) => hasFiles(event) && mark(inside + 1));
-  addEventListener('dragleave', (event) => hasFiles(event) && mark(inside - 1));
-  addEventListener('dragover', (event) => hasFiles(event) && event.preventDefault());
+  addEventListener('dragover', (event) => {
+    if (!hasFiles(event)) return;
+    event.preventDefault();
+    mark(true);
+  });
+  addEventListener('dragleave', (event) => event.relatedTarget || mark(false)); // null: out of the window
   addEventListener('drop', (event) => {
-    mark(0);
+    mark(false);
     const file = firstPicture(event.dataTransfer);
     if (!file && !hasFiles(event)) return; // text dragged into a field
     event.preventDefault();
@@ -123,7 +124,8 @@ function listenForPastes() {
     const file = firstPicture(event.clipboardData);
     if (file) {
       event.preventDefault();
-      picture.take(file);
+      // Browsers give a picture that was no file a name that says nothing.
+      picture.take(file.name === 'image.png' ? new File([file], '', { type: file.type }) : file);
     } else if (!event.target.closest?.('input, textarea')) {
       complain(['pasteFailed']);
     }

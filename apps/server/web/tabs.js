@@ -64,4 +64,6 @@ export function markUnavailable() {
     say(tab, reason, {}, 'title');
     panel.prepend(el('p.notice', { t: reason }));
   }
+  const first = tabs.map(taskOf).find(offers);
+  if (first && !offers(chosen)) chooseTask(first);
 }

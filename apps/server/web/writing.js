@@ -51,16 +51,21 @@ export function setUpDescription() {
     if (result) writing.finish(result.text, facts(result), { more: sentences(result) });
   });
   for (const choice of runner.form.elements.recipe) {
-    choice.addEventListener('change', () => say(find('#recipe-hint'), `${runner.get('recipe')}Hint`));
+    choice.addEventListener('change', () => {
+      say(find('#recipe-hint'), `${runner.get('recipe')}Hint`);
+      find('#rounds').hidden = runner.get('recipe') !== 'classic';
+    });
   }
   return runner;
 }
 
+// Only the classic recipe works in rounds.
 function fields(runner) {
+  const recipe = runner.get('recipe');
   return {
-    recipe: runner.get('recipe'),
+    recipe,
     detail: runner.get('detail'),
-    multi_round: runner.get('multi_round'),
+    multi_round: recipe === 'classic' ? runner.get('multi_round') : null,
     seed: runner.get('seed'),
     polish: runner.get('polish') || null,
   };

@@ -28,6 +28,11 @@ constexpr Example kExamples[] = {
     {"describe", "fewer beams, one round, and a language model of yours to polish the text",
      "blip describe photo.jpg --detail low --set describe.num_beams=4 --polish-url "
      "http://localhost:8080/v1"},
+    {"serve", "a page for people and an API for programs, at http://127.0.0.1:29999/",
+     "blip serve --model blip-image-captioning-large"},
+    {"serve", "for a whole network, with a secret, and questions as well",
+     "BLIP_TOKEN=... blip serve --host 0.0.0.0 --model blip-image-captioning-large "
+     "--add-model blip-vqa-base"},
     {"vqa", "two questions about one picture",
      "blip vqa photo.jpg --question \"how many people are there?\" --question \"is it raining?\" "
      "--model blip-vqa-base"},

@@ -23,7 +23,7 @@ MAY_INCLUDE = {
     "blip/tasks": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model"],
     "blip": ["blip/base", "blip/image", "blip/generation", "blip/tasks"],
     "apps/findings": ["blip/base", "blip/tasks"],
-    "apps/server": ["blip/base", "blip/image", "blip/index", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings"],
+    "apps/server": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings"],
     "apps/cli": ["apps/findings", "apps/server", "blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
 }
 

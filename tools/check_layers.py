@@ -24,7 +24,7 @@ MAY_INCLUDE = {
     "blip": ["blip/base", "blip/image", "blip/generation", "blip/tasks"],
     "apps/findings": ["blip/base", "blip/tasks"],
     "apps/polish": ["blip/base"],
-    "apps/server": ["blip/base", "blip/image", "blip/index", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings", "apps/polish"],
+    "apps/server": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings", "apps/polish"],
     "apps/cli": ["apps/findings", "apps/polish", "apps/server", "blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
 }
 

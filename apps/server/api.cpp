@@ -51,6 +51,10 @@ bool same_secret(std::string_view a, std::string_view b) {
   return different == 0;
 }
 
+Json own_shape(const Failure& failure) {
+  return {{"error", {{"code", failure.code}, {"message", failure.message}}}};
+}
+
 /// Counts an exchange when it is over, whoever answers it.
 class Counted final : public Exchange {
  public:
@@ -105,33 +109,38 @@ HttpResponse json_response(const Json& json) {
   return {200, "application/json", dump(json)};
 }
 
-HttpResponse error_response(int status, std::string_view code, const std::string& message) {
-  HttpResponse response{status, "application/json",
-                        dump({{"error", {{"code", code}, {"message", message}}}})};
-  if (status == 503 || status == 429) response.headers = {{"Retry-After", "2"}};
-  if (status == 401) response.headers = {{"WWW-Authenticate", "Bearer"}};
-  return response;
-}
-
-HttpResponse error_response(const Error& error, const Ticket& ticket) {
+Failure failure_of(const Error& error, const Ticket& ticket) {
   if (error.code() == ErrorCode::cancelled) {
     if (ticket.ending() == Ending::deadline)
-      return error_response(504, "timeout", "the request took longer than it may");
-    return error_response(503, "overloaded", "the service is stopping");
+      return {504, "timeout", "the request took longer than it may"};
+    return {503, "overloaded", "the service is stopping"};
   }
-  return error_response(http_status(error.code()), name(error.code()), error.what());
+  return {http_status(error.code()), std::string(name(error.code())), error.what()};
+}
+
+HttpResponse error_response(const Failure& failure, FailureShape shape) {
+  HttpResponse response{failure.status, "application/json",
+                        dump((shape != nullptr ? shape : own_shape)(failure))};
+  if (failure.status == 503 || failure.status == 429) response.headers = {{"Retry-After", "2"}};
+  if (failure.status == 401) response.headers = {{"WWW-Authenticate", "Bearer"}};
+  return response;
 }
 
 Api::Api(Service& service, const ApiOptions& options) : service_(service), options_(options) {
   add_own_routes();
   add_v1_routes(router_, service_);
   add_page_routes(router_);
+  add_openai_routes(router_, service_);
+  add_huggingface_routes(router_, service_);
+  add_a1111_routes(router_, service_);
+  add_kserve_routes(router_, service_, stopping_);
+  add_gradio_routes(router_, service_, options_.body_bytes);
 }
 
 HttpResponse Api::error(int status, const std::string& message) {
   const char* code = status == 503 ? "overloaded" : status == 413 ? "too_large" : "usage";
   metrics_.count("none", status, 0);
-  return error_response(status, code, message);
+  return error_response({status, code, message});
 }
 
 std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
@@ -141,15 +150,14 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
     return response;
   };
   if (is_foreign(request)) {
-    return refused(error_response(
-        403, "forbidden", "requests of other sites' pages are not answered (see --cors-origin)"));
+    return refused(error_response({403, "forbidden",
+                                   "requests of other sites' pages are not answered (see "
+                                   "--cors-origin)"}));
   }
   if (request.method == "OPTIONS") {
     HttpResponse response{204, "text/plain", ""};
     response.headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
-                        {"Access-Control-Allow-Headers",
-                         "Authorization, Content-Type, Accept, Mcp-Session-Id, "
-                         "Mcp-Protocol-Version"},
+                        {"Access-Control-Allow-Headers", "Authorization, *"},
                         {"Access-Control-Max-Age", "600"}};
     return refused(std::move(response));
   }
@@ -157,18 +165,20 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
   if (found.route == nullptr) {
     if (found.allowed.empty())
       return refused(
-          error_response(404, "not_found", "there is nothing at " + in_quotes(request.path)));
+          error_response({404, "not_found", "there is nothing at " + in_quotes(request.path)}));
     HttpResponse response = error_response(
-        405, "usage", in_quotes(request.path) + " answers " + found.allowed + " alone");
+        {405, "usage", in_quotes(request.path) + " answers " + found.allowed + " alone"});
     response.headers = {{"Allow", found.allowed}};
     return refused(std::move(response));
   }
   if (found.route->work && !knows_token(request))
-    return refused(error_response(401, "unauthorized", "the service asks for its token"));
+    return refused(error_response({401, "unauthorized", "the service asks for its token"},
+                                  found.route->shape));
   if (found.route->work && takes_too_much(request.client)) {
-    return refused(error_response(429, "rate_limited",
-                                  "a client may send so many requests a minute: " +
-                                      std::to_string(options_.requests_per_minute)));
+    return refused(error_response({429, "rate_limited",
+                                   "a client may send so many requests a minute: " +
+                                       std::to_string(options_.requests_per_minute)},
+                                  found.route->shape));
   }
   return {};
 }
@@ -180,7 +190,7 @@ std::optional<HttpResponse> Api::answer_at_once(const HttpRequest& request) {
   try {
     response = found.route->at_once(request, found.captures);
   } catch (const Error& e) {
-    response = error_response(e, Ticket());
+    response = error_response(failure_of(e, Ticket()), found.route->shape);
   }
   add_cors(response);
   metrics_.count(found.route->pattern, response.status, 0);
@@ -191,21 +201,22 @@ void Api::handle(Exchange& exchange) {
   const Router::Found found = router_.find(exchange.request().method, exchange.request().path);
   Counted counted(exchange, metrics_, found.route->pattern,
                   [this](HttpResponse& response) { add_cors(response); });
-  HttpResponse failure;
+  Failure failure;
   try {
     return found.route->work(counted, found.captures);
   } catch (const Error& e) {
-    failure = error_response(e, exchange.ticket());
+    failure = failure_of(e, exchange.ticket());
   } catch (const std::bad_alloc&) {
-    failure = error_response(503, "overloaded", "the service has no memory left for this");
+    failure = {503, "overloaded", "the service has no memory left for this"};
   } catch (const std::exception& e) {
-    failure = error_response(500, "internal", e.what());
+    failure = {500, "internal", e.what()};
   }
+  HttpResponse response = error_response(failure, found.route->shape);
   if (counted.begun()) {
-    counted.failed(failure.status);
-    counted.write("event: error\ndata: " + failure.body + "\n\n");
+    counted.failed(response.status);
+    counted.write("event: error\ndata: " + response.body + "\n\n");
   } else {
-    counted.send(std::move(failure));
+    counted.send(std::move(response));
   }
 }
 

@@ -64,11 +64,16 @@ class Api final : public HttpHandler {
 /// Routes of one kind each; docs/service.md lists them.
 void add_page_routes(Router& router);
 void add_v1_routes(Router& router, Service& service);
+void add_openai_routes(Router& router, Service& service);
+void add_huggingface_routes(Router& router, Service& service);
+void add_a1111_routes(Router& router, Service& service);
+void add_kserve_routes(Router& router, Service& service, const std::atomic<bool>& stopping);
+void add_gradio_routes(Router& router, Service& service, std::size_t body_bytes);
 
-/// {"error": {"code", "message"}} with the status that fits.
-HttpResponse error_response(int status, std::string_view code, const std::string& message);
 /// Of an Error that ended a request, whose ticket says why where it was cancelled.
-HttpResponse error_response(const Error& error, const Ticket& ticket);
+Failure failure_of(const Error& error, const Ticket& ticket);
+/// As `shape` writes it; none: {"error": {"code", "message"}}.
+HttpResponse error_response(const Failure& failure, FailureShape shape = nullptr);
 HttpResponse json_response(const Json& json);
 /// As it goes over the wire: bytes that are not UTF-8 become U+FFFD.
 std::string dump(const Json& json);

@@ -37,6 +37,8 @@ class Fields {
   void apply_to(GenerationConfig& config);
   /// Any other value as it is.
   Json take(const char* name);
+  /// What was not taken yet.
+  const Json& rest() const { return object_; }
   bool contains(const char* name) const { return object_.contains(name); }
   /// Throws Error{usage} naming the first field that nobody asked for.
   void refuse_the_rest() const;

@@ -484,8 +484,8 @@ net::awaitable<void> HttpServer::Data::write_stream(Connection& c, const HttpRes
     c.stream.expires_never();
     const auto before = net::steady_timer::clock_type::now();
     co_await wait(*answer);
-    // A comment now and then tells proxies, and a client that is gone, that this goes on.
-    if (net::steady_timer::clock_type::now() - before >= kKeepAlive) answer->write(":\n\n");
+    // A word now and then tells proxies, and a client that is gone, that this goes on.
+    if (net::steady_timer::clock_type::now() - before >= kKeepAlive) answer->write(head.keep_alive);
   }
   c.stream.expires_after(options.write_timeout);
   if (chunked) co_await net::async_write(c.stream, http::make_chunk_last(), kQuiet);

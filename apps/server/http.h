@@ -33,6 +33,7 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers = {};
+  std::string keep_alive = ":\n\n";  ///< what a stream says after a while of silence
 };
 
 /// How a request is answered from its own thread: whole by send(), or piece by piece. Calls never

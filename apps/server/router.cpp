@@ -32,12 +32,12 @@ std::optional<Captures> match(std::string_view pattern, std::string_view path) {
 
 }  // namespace
 
-void Router::at_once(const char* method, const char* pattern, AtOnce answer) {
-  routes_.push_back({method, pattern, std::move(answer), {}});
+void Router::at_once(const char* method, const char* pattern, AtOnce answer, FailureShape shape) {
+  routes_.push_back({method, pattern, std::move(answer), {}, shape});
 }
 
-void Router::work(const char* method, const char* pattern, Work answer) {
-  routes_.push_back({method, pattern, {}, std::move(answer)});
+void Router::work(const char* method, const char* pattern, Work answer, FailureShape shape) {
+  routes_.push_back({method, pattern, {}, std::move(answer), shape});
 }
 
 Router::Found Router::find(std::string_view method, std::string_view path) const {

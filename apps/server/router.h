@@ -7,8 +7,19 @@
 #include <vector>
 
 #include "apps/server/http.h"
+#include "blip/base/json.h"
 
 namespace blip::server {
+
+/// Why a request failed.
+struct Failure {
+  int status;        ///< of HTTP
+  std::string code;  ///< one of those that docs/service.md lists
+  std::string message;
+};
+
+/// A failure in the form that the clients of a route understand.
+using FailureShape = Json (*)(const Failure&);
 
 /// What stood in place of a pattern's {...}.
 using Captures = std::vector<std::string>;
@@ -19,16 +30,19 @@ class Router {
   using AtOnce = std::function<HttpResponse(const HttpRequest&, const Captures&)>;
   using Work = std::function<void(Exchange&, const Captures&)>;
 
-  /// `pattern` is a path in which "{...}" stands for any one segment.
-  void at_once(const char* method, const char* pattern, AtOnce answer);
-  /// What computes: on a thread of its own. May throw Error.
-  void work(const char* method, const char* pattern, Work answer);
+  /// `pattern` is a path in which "{...}" stands for any one segment. Answers may throw Error.
+  /// `shape` is that of all failures of the route; none: /v1's.
+  void at_once(const char* method, const char* pattern, AtOnce answer,
+               FailureShape shape = nullptr);
+  /// What computes: on a thread of its own.
+  void work(const char* method, const char* pattern, Work answer, FailureShape shape = nullptr);
 
   struct Route {
     std::string method;
     std::string pattern;
     AtOnce at_once;
     Work work;
+    FailureShape shape;
   };
   struct Found {
     const Route* route = nullptr;

@@ -11,6 +11,7 @@
 #include "blip/model/blip.h"
 #include "blip/tasks/description.h"
 #include "blip/tasks/description_json.h"
+#include "blip/tokenizer/tokenizer.h"
 
 namespace blip::server {
 namespace {
@@ -144,9 +145,31 @@ const std::string* Service::model_for(Task task) const {
   return nullptr;
 }
 
+const Service::Model& Service::model_named(const std::string& id) const {
+  for (const std::unique_ptr<Model>& model : models_) {
+    if (model->id == id) return *model;
+  }
+  throw Error(ErrorCode::not_found, "there is no model " + in_quotes(id));
+}
+
 bool Service::knows_model(const std::string& id) const {
   return std::any_of(models_.begin(), models_.end(),
                      [&](const auto& model) { return model->id == id; });
+}
+
+bool Service::can(const std::string& id, Task task) const {
+  return can(model_named(id), task);
+}
+
+std::size_t Service::count_tokens(const std::string& id, const std::string& text) const {
+  return model_named(id).engine.tokenizer().encode_plain(text).size();
+}
+
+std::size_t Service::most_new_tokens(const std::string& id, const std::string& prompt) const {
+  // [DEC] takes a position, but the last token, which is never fed back, none.
+  const auto positions = static_cast<std::size_t>(
+      model_named(id).engine.model().config().text.max_position_embeddings);
+  return positions - std::min(positions, count_tokens(id, prompt));
 }
 
 Json Service::info() const {
@@ -298,7 +321,14 @@ void Service::Run::caption() {
   const CaptionRequest request{encode_only(), prompt};
   tell(events_, {{"stage", "writing"}});
   std::function<void(const std::string&)> on_text;
-  if (events_) on_text = [this](const std::string& text) { events_("partial", {{"text", text}}); };
+  // Beams and samples overtake each other; a text that is alone only grows.
+  const GenerationConfig& generation = options.generation;
+  const bool settled = generation.num_beams == 1 && generation.num_return_sequences == 1;
+  if (events_) {
+    on_text = [this, settled](const std::string& text) {
+      events_("partial", {{"text", text}, {"settled", settled}});
+    };
+  }
   const auto captions =
       service_.scheduler_.caption(captioner, {&request, 1}, {&options, 1}, ticket_, on_text);
   result_["captions"] = findings::to_json(captions.front());

@@ -60,6 +60,12 @@ class Service {
   /// The id of the model that does it, or null.
   const std::string* model_for(Task task) const;
   bool knows_model(const std::string& id) const;
+  /// Throws Error{not_found}.
+  bool can(const std::string& id, Task task) const;
+  /// Tokens of `text` to that model. Throws Error{not_found}.
+  std::size_t count_tokens(const std::string& id, const std::string& text) const;
+  /// That the model can write behind `prompt`. Throws Error{not_found}.
+  std::size_t most_new_tokens(const std::string& id, const std::string& prompt) const;
 
   bool polishes() const { return !polish_.url.empty(); }
   const TextLimits& text_limits() const { return text_limits_; }
@@ -72,6 +78,7 @@ class Service {
   class Run;
 
   void load_index(const ServiceOptions& options);
+  const Model& model_named(const std::string& id) const;
   bool can(const Model& model, Task task) const;
   const Model& model_for(Task task, const std::optional<std::string>& wanted) const;
 

@@ -19,23 +19,6 @@ int hex_digit(char c) {
   return -1;
 }
 
-std::string unescape(std::string_view text) {
-  std::string plain;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] != '%') {
-      plain.push_back(text[i] == '+' ? ' ' : text[i]);
-      continue;
-    }
-    const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
-    const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
-    if (high < 0 || low < 0)
-      throw Error(ErrorCode::usage, "a query must have two hexadecimal digits after each %");
-    plain.push_back(static_cast<char>(high * 16 + low));
-    i += 2;
-  }
-  return plain;
-}
-
 void add_field(Json& fields, const std::string& name, std::string value) {
   const auto found = fields.find(name);
   if (found == fields.end()) {
@@ -97,6 +80,23 @@ TaskInput from_json(std::string_view body) {
 
 }  // namespace
 
+std::string percent_decode(std::string_view text, bool plus_is_space) {
+  std::string plain;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '%') {
+      plain.push_back(text[i] == '+' && plus_is_space ? ' ' : text[i]);
+      continue;
+    }
+    const int high = i + 2 < text.size() ? hex_digit(text[i + 1]) : -1;
+    const int low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
+    if (high < 0 || low < 0)
+      throw Error(ErrorCode::usage, "a URL must have two hexadecimal digits after each %");
+    plain.push_back(static_cast<char>(high * 16 + low));
+    i += 2;
+  }
+  return plain;
+}
+
 Json parse_request_json(std::string_view text) {
   try {
     return parse_json(text, "the request");
@@ -115,7 +115,7 @@ Json parse_query(std::string_view query) {
     const std::size_t equals = pair.find('=');
     const std::string_view value =
         equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
-    add_field(fields, unescape(pair.substr(0, equals)), unescape(value));
+    add_field(fields, percent_decode(pair.substr(0, equals), true), percent_decode(value, true));
   }
   return fields;
 }

@@ -22,6 +22,10 @@ TaskInput read_task_input(std::string_view content_type, std::string_view query,
 /// JSON that came with a request. Throws Error{usage}.
 Json parse_request_json(std::string_view text);
 
+/// What stands in a URL with its %-escapes, and, in queries, with + for spaces.
+/// Throws Error{usage} for a broken escape.
+std::string percent_decode(std::string_view text, bool plus_is_space);
+
 /// {"name": "value", ...} of a query string or an urlencoded form; a name that comes again becomes
 /// an array. Throws Error{usage} for a broken %-escape or over 1000 fields.
 Json parse_query(std::string_view query);

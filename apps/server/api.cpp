@@ -64,6 +64,7 @@ class Counted final : public Exchange {
 
   HttpRequest& request() override { return inner_.request(); }
   const Ticket& ticket() const override { return inner_.ticket(); }
+  void cancel() override { inner_.cancel(); }
   void send(HttpResponse response) override {
     status_ = response.status;
     dress_(response);
@@ -125,6 +126,7 @@ HttpResponse error_response(const Error& error, const Ticket& ticket) {
 Api::Api(Service& service, const ApiOptions& options) : service_(service), options_(options) {
   add_own_routes();
   add_v1_routes(router_, service_);
+  add_mcp_routes(router_, service_);
   add_page_routes(router_);
 }
 
@@ -149,7 +151,7 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
     response.headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
                         {"Access-Control-Allow-Headers",
                          "Authorization, Content-Type, Accept, Mcp-Session-Id, "
-                         "Mcp-Protocol-Version"},
+                         "Mcp-Protocol-Version, Mcp-Method, Mcp-Name"},
                         {"Access-Control-Max-Age", "600"}};
     return refused(std::move(response));
   }
@@ -230,6 +232,7 @@ void Api::add_cors(HttpResponse& response) const {
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
   if (options_.cors_origin.empty()) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", options_.cors_origin);
+  response.headers.emplace_back("Access-Control-Expose-Headers", "Mcp-Session-Id");
   response.headers.emplace_back("Vary", "Origin");
 }
 

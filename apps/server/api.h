@@ -65,6 +65,7 @@ class Api final : public HttpHandler {
 /// Routes of one kind each; docs/service.md lists them.
 void add_page_routes(Router& router);
 void add_v1_routes(Router& router, Service& service);
+void add_mcp_routes(Router& router, Service& service);
 
 /// {"error": {"code", "message"}} with the status that fits.
 HttpResponse error_response(int status, std::string_view code, const std::string& message);

@@ -18,6 +18,7 @@ void add_search_command(CLI::App& app, int& status);
 void add_classify_command(CLI::App& app, int& status);
 void add_eval_command(CLI::App& app, int& status);
 void add_serve_command(CLI::App& app, int& status);
+void add_mcp_command(CLI::App& app, int& status);
 void add_tokenize_command(CLI::App& app, int& status);
 void add_preprocess_command(CLI::App& app, int& status);
 void add_inspect_command(CLI::App& app, int& status);

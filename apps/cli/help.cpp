@@ -87,6 +87,8 @@ constexpr Example kExamples[] = {
      "blip compare photos/ --precision bf16 --against f32 --model blip-image-captioning-base"},
     {"bench", "what each part of a model takes on this machine",
      "blip bench photo.jpg --model blip-image-captioning-base"},
+    {"mcp", "captions for a program that speaks MCP: it starts this command itself",
+     "blip mcp --model blip-image-captioning-large"},
     {"tokenize", "the token ids of a text", "blip tokenize \"two blue crabs\""},
     {"preprocess", "pictures as the model sees them",
      "blip preprocess photo.jpg -o pixels.safetensors"},

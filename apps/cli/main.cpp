@@ -43,6 +43,7 @@ int main(int argc, char** argv) {
   blip::cli::add_classify_command(app, status);
   blip::cli::add_eval_command(app, status);
   blip::cli::add_serve_command(app, status);
+  blip::cli::add_mcp_command(app, status);
   blip::cli::add_tokenize_command(app, status);
   blip::cli::add_preprocess_command(app, status);
   blip::cli::add_inspect_command(app, status);

@@ -1,61 +1,27 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "apps/cli/commands.h"
-#include "apps/cli/flags.h"
-#include "apps/cli/polish_flags.h"
+#include "apps/cli/service_flags.h"
 #include "apps/server/api.h"
 #include "apps/server/decoding.h"
 #include "apps/server/http.h"
 #include "apps/server/service.h"
-#include "blip/base/error.h"
 
 namespace blip::cli {
 namespace {
 
 struct ServeFlags {
-  ModelFlags model;
-  std::vector<std::string> more_models;
-  std::string index;
-  ImageFlags image;
-  server::ServiceOptions service;
+  ServiceFlags service;
   server::HttpOptions http;
   server::ApiOptions api;
-  PolishFlags polish;
-  int max_wait_ms = 0;
   std::size_t body_mib = 100;
   int request_timeout = 600;
-  int decode_timeout = 30;
   int grace = 30;
 };
-
-/// What is at "/proc/self/exe", so that decoders are this very program.
-std::filesystem::path own_path() {
-  std::error_code failed;
-  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
-  if (failed) throw Error(ErrorCode::io, "cannot find the program itself: " + failed.message());
-  return path;
-}
-
-server::ServiceOptions service_options(const ServeFlags& flags) {
-  server::ServiceOptions options = flags.service;
-  options.models = {flags.model.path()};
-  for (const std::string& model : flags.more_models) options.models.emplace_back(model);
-  options.engine = flags.model.options;
-  options.index = flags.index;
-  options.polish = flags.polish.service;
-  options.scheduler.num_threads = flags.model.num_threads;
-  options.scheduler.max_wait = std::chrono::milliseconds(flags.max_wait_ms);
-  options.decoder.command = own_path();
-  options.decoder.image = flags.image.options;
-  options.decoder.timeout = std::chrono::seconds(flags.decode_timeout);
-  return options;
-}
 
 bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
@@ -81,9 +47,9 @@ int run(const ServeFlags& flags) {
   server::ApiOptions api_options = flags.api;
   api_options.loopback_only = is_loopback(http.host);
   api_options.body_bytes = http.body_bytes;
-  api_options.max_pixels = flags.image.options.max_pixels;
+  api_options.max_pixels = flags.service.image.options.max_pixels;
 
-  server::Service service(service_options(flags));
+  server::Service service(flags.service.options());
   server::Api api(service, api_options);
   server::HttpServer server(http, api);
   api.more_metrics = [&server] {
@@ -105,24 +71,15 @@ int run(const ServeFlags& flags) {
 }
 
 void add_limits(CLI::App& command, ServeFlags& flags) {
-  const auto number = [&](const char* name, auto& value, const char* help, double least) {
-    command.add_option(name, value, help)
-        ->capture_default_str()
-        ->check(CLI::Range(least, 1e9))
-        ->group("Limits");
-  };
-  number("--max-batch", flags.service.scheduler.max_batch, "texts that are written together", 1);
-  number("--max-wait-ms", flags.max_wait_ms,
-         "milliseconds that a first request waits for others (later ones join on the way)", 0);
-  number("--max-queue", flags.http.queue, "requests that wait or are worked on; more get 503", 1);
-  number("--max-connections", flags.http.connections, "open connections", 1);
-  number("--max-body-mib", flags.body_mib, "MiB of a request", 1);
-  number("--request-timeout", flags.request_timeout, "seconds that a request may take", 1);
-  number("--decode-timeout", flags.decode_timeout, "seconds that decoding a picture may take", 1);
-  number("--decoders", flags.service.decoder.processes, "processes that decode pictures", 1);
-  number("--rate-limit", flags.api.requests_per_minute,
-         "requests a minute that a client's address may send; 0: any number", 0);
-  number("--grace", flags.grace, "seconds that work may go on after SIGTERM", 0);
+  add_limit(command, "--max-queue", flags.http.queue,
+            "requests that wait or are worked on; more get 503", 1);
+  add_limit(command, "--max-connections", flags.http.connections, "open connections", 1);
+  add_limit(command, "--max-body-mib", flags.body_mib, "MiB of a request", 1);
+  add_limit(command, "--request-timeout", flags.request_timeout, "seconds that a request may take",
+            1);
+  add_limit(command, "--rate-limit", flags.api.requests_per_minute,
+            "requests a minute that a client's address may send; 0: any number", 0);
+  add_limit(command, "--grace", flags.grace, "seconds that work may go on after SIGTERM", 0);
 }
 
 }  // namespace
@@ -130,27 +87,18 @@ void add_limits(CLI::App& command, ServeFlags& flags) {
 void add_serve_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("serve", "Serve a web page and an HTTP API");
   const auto flags = std::make_shared<ServeFlags>();
-  flags->image.options.exif_orientation = true;  // as browsers show photos
-  flags->image.options.max_pixels = 100'000'000;
   command->add_option("--host", flags->http.host, "address to listen at; 0.0.0.0: from everywhere")
       ->capture_default_str();
   command->add_option("--port", flags->http.port, "port; 0: any that is free")
       ->capture_default_str();
-  flags->model.add_to(*command);
-  command
-      ->add_option("--add-model", flags->more_models,
-                   "another checkpoint, for the tasks that those before it cannot do (may be "
-                   "given several times)")
-      ->allow_extra_args(false);
-  command->add_option("--index", flags->index, "index to search in (see blip index)");
+  flags->service.add_to(*command);
+  command->add_option("--index", flags->service.index, "index to search in (see blip index)");
   command
       ->add_option("--token", flags->api.token,
                    "secret that clients must send as \"Authorization: Bearer TOKEN\"")
       ->envname("BLIP_TOKEN");
   command->add_option("--cors-origin", flags->api.cors_origin,
                       "site whose pages may use the API, such as https://example.org; *: all");
-  flags->image.add_to(*command);
-  flags->polish.add_to(*command);
   add_limits(*command, *flags);
   command->callback([flags, &status] { status = run(*flags); });
 

@@ -68,6 +68,7 @@ class Counted final : public Exchange {
 
   HttpRequest& request() override { return inner_.request(); }
   const Ticket& ticket() const override { return inner_.ticket(); }
+  void cancel() override { inner_.cancel(); }
   void send(HttpResponse response) override {
     status_ = response.status;
     dress_(response);
@@ -129,6 +130,7 @@ HttpResponse error_response(const Failure& failure, FailureShape shape) {
 Api::Api(Service& service, const ApiOptions& options) : service_(service), options_(options) {
   add_own_routes();
   add_v1_routes(router_, service_);
+  add_mcp_routes(router_, service_);
   add_page_routes(router_);
   add_openai_routes(router_, service_);
   add_huggingface_routes(router_, service_);
@@ -241,6 +243,7 @@ void Api::add_cors(HttpResponse& response) const {
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
   if (options_.cors_origin.empty()) return;
   response.headers.emplace_back("Access-Control-Allow-Origin", options_.cors_origin);
+  response.headers.emplace_back("Access-Control-Expose-Headers", "Mcp-Session-Id");
   response.headers.emplace_back("Vary", "Origin");
 }
 

@@ -69,6 +69,7 @@ void add_huggingface_routes(Router& router, Service& service);
 void add_a1111_routes(Router& router, Service& service);
 void add_kserve_routes(Router& router, Service& service, const std::atomic<bool>& stopping);
 void add_gradio_routes(Router& router, Service& service, std::size_t body_bytes);
+void add_mcp_routes(Router& router, Service& service);
 
 /// Of an Error that ended a request, whose ticket says why where it was cancelled.
 Failure failure_of(const Error& error, const Ticket& ticket);

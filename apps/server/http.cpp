@@ -53,6 +53,7 @@ class Answer final : public Exchange, public std::enable_shared_from_this<Answer
 
   HttpRequest& request() override { return request_; }
   const Ticket& ticket() const override { return own_ticket; }
+  void cancel() override { own_ticket.end(Ending::cancelled); }
 
   void send(HttpResponse response) override {
     const std::lock_guard lock(mutex_);

@@ -43,6 +43,8 @@ class Exchange {
   virtual ~Exchange() = default;
   virtual HttpRequest& request() = 0;
   virtual const Ticket& ticket() const = 0;
+  /// Ends the ticket as Ending::cancelled. From any thread, as long as the exchange lives.
+  virtual void cancel() {}
   virtual void send(HttpResponse response) = 0;
   /// Begins a stream of events (text/event-stream); `response` has no body.
   virtual void begin(HttpResponse response) = 0;

@@ -13,4 +13,9 @@ struct PageFile {
 
 std::span<const PageFile> page_files();
 
+/// openapi.json: what the API is.
+std::string_view openapi_json();
+/// mcp_tools.json: the definitions of all tools, with all their arguments.
+std::string_view mcp_tools_json();
+
 }  // namespace blip::server

@@ -5,7 +5,13 @@
 namespace blip::server {
 
 /// Why a request's work is to end before it is done.
-enum class Ending { none, client_left, deadline, shutdown };
+enum class Ending {
+  none,
+  client_left,
+  cancelled,  ///< by another message of the client
+  deadline,
+  shutdown
+};
 
 /// What a request and those who work on it share: any thread may end it.
 class Ticket {

@@ -1,0 +1,57 @@
+#include "apps/cli/service_flags.h"
+
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+
+#include "blip/base/error.h"
+
+namespace blip::cli {
+namespace {
+
+/// What is at "/proc/self/exe", so that decoders are this very program.
+std::filesystem::path own_path() {
+  std::error_code failed;
+  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
+  if (failed) throw Error(ErrorCode::io, "cannot find the program itself: " + failed.message());
+  return path;
+}
+
+}  // namespace
+
+void ServiceFlags::add_to(CLI::App& command) {
+  image.options.exif_orientation = true;  // as browsers show photos
+  image.options.max_pixels = 100'000'000;
+  model.add_to(command);
+  command
+      .add_option("--add-model", more_models_,
+                  "another checkpoint, for the tasks that those before it cannot do (may be "
+                  "given several times)")
+      ->allow_extra_args(false);
+  image.add_to(command);
+  polish.add_to(command);
+  add_limit(command, "--max-batch", service_.scheduler.max_batch, "texts that are written together",
+            1);
+  add_limit(command, "--max-wait-ms", max_wait_ms_,
+            "milliseconds that a first request waits for others (later ones join on the way)", 0);
+  add_limit(command, "--decode-timeout", decode_timeout_,
+            "seconds that decoding a picture may take", 1);
+  add_limit(command, "--decoders", service_.decoder.processes, "processes that decode pictures", 1);
+}
+
+server::ServiceOptions ServiceFlags::options() const {
+  server::ServiceOptions options = service_;
+  options.models = {model.path()};
+  for (const std::string& more : more_models_) options.models.emplace_back(more);
+  options.engine = model.options;
+  options.index = index;
+  options.polish = polish.service;
+  options.scheduler.num_threads = model.num_threads;
+  options.scheduler.max_wait = std::chrono::milliseconds(max_wait_ms_);
+  options.decoder.command = own_path();
+  options.decoder.image = image.options;
+  options.decoder.timeout = std::chrono::seconds(decode_timeout_);
+  return options;
+}
+
+}  // namespace blip::cli

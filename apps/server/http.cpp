@@ -165,6 +165,10 @@ struct HttpServer::Data {
   Data(const HttpOptions& o, HttpHandler& h)
       : options(o), handler(h), acceptor(io), signals(io), grace(io), workers(o.queue) {}
 
+  HttpResponse too_large();
+  HttpResponse head_problem(error_code failed);
+  // GCC 12 destroys temporaries of an expression with co_await and ?: twice, so what is passed to
+  // these is made before.
   net::awaitable<void> accept();
   net::awaitable<void> serve(tcp::socket socket);
   net::awaitable<bool> next_request(Connection& c);
@@ -235,10 +239,10 @@ HttpServer::Counts HttpServer::counts() const {
 void HttpServer::run() {
   data_->signals.async_wait([this](error_code failed, int) {
     if (failed) return;
-    data_->begin_stop();
     data_->signals.async_wait([this](error_code again, int) {
       if (!again) data_->end_all(Ending::shutdown);
     });
+    data_->begin_stop();
   });
   net::co_spawn(data_->io, data_->accept(), net::detached);
   data_->io.run();
@@ -316,6 +320,17 @@ net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
   }
 }
 
+HttpResponse HttpServer::Data::too_large() {
+  return handler.error(
+      413, "a request's body must have at most " + std::to_string(options.body_bytes) + " bytes");
+}
+
+HttpResponse HttpServer::Data::head_problem(error_code failed) {
+  if (failed == http::error::header_limit) return handler.error(431, "the headers are too long");
+  if (failed == http::error::body_limit) return too_large();
+  return handler.error(400, "the request is not HTTP");
+}
+
 // Reads a request and answers it; false when the connection is to be closed. The caller has set the
 // time in which the head must come.
 net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
@@ -330,16 +345,8 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     const bool said_something = parser.got_some();
     if (failed == http::error::end_of_stream || !said_something) co_return false;
     if (failed == beast::error::timeout) co_return false;
-    const int status = failed == http::error::header_limit ? 431
-                       : failed == http::error::body_limit ? 413
-                                                           : 400;
-    co_await refuse(
-        c,
-        handler.error(status, status == 413 ? "a request's body must have at most " +
-                                                  std::to_string(options.body_bytes) + " bytes"
-                              : status == 431 ? "the request's headers are too long"
-                                              : "the request is not HTTP"),
-        version);
+    HttpResponse problem = head_problem(failed);
+    co_await refuse(c, std::move(problem), version);
     co_return false;
   }
   HttpRequest request = head_of(parser.get(), c.stream.socket());
@@ -357,15 +364,11 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
   const std::size_t expected = !has_body ? 0
                                : length  ? static_cast<std::size_t>(*length)
                                          : options.body_bytes;
-  if (expected > options.body_bytes) {
-    co_await refuse(c,
-                    handler.error(413, "a request's body must have at most " +
-                                           std::to_string(options.body_bytes) + " bytes"),
-                    version);
-    co_return false;
-  }
-  if (body_bytes + expected > options.all_body_bytes) {
-    co_await refuse(c, handler.error(503, "the service holds too many large requests"), version);
+  if (expected > options.body_bytes || body_bytes + expected > options.all_body_bytes) {
+    HttpResponse problem = expected > options.body_bytes
+                               ? too_large()
+                               : handler.error(503, "the service holds too many large requests");
+    co_await refuse(c, std::move(problem), version);
     co_return false;
   }
   const Hold held(body_bytes, expected);
@@ -378,10 +381,10 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     co_await http::async_read(c.stream, c.buffer, parser, into(failed));
     if (failed == http::error::body_limit || failed == http::error::bad_chunk ||
         failed == http::error::bad_chunk_extension) {
-      co_await refuse(c,
-                      handler.error(failed == http::error::body_limit ? 413 : 400,
-                                    "the request's body is too long or malformed"),
-                      version);
+      HttpResponse problem = failed == http::error::body_limit
+                                 ? too_large()
+                                 : handler.error(400, "the request's body is malformed");
+      co_await refuse(c, std::move(problem), version);
       co_return false;
     }
     if (failed) co_return false;

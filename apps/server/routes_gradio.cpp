@@ -166,16 +166,14 @@ void Gradio::run_in_session(const std::string& id, Event event, Exchange& exchan
   Json output;
   bool success = false;
   try {
-    output["data"] = run(id, std::move(event), exchange.ticket(), events);
+    const Json data = run(id, std::move(event), exchange.ticket(), events);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    output = {{"data", data}, {"is_generating", false}, {"duration", took.count()}};
     success = true;
   } catch (const Error& e) {
-    exchange.ticket().check();  // what ends all of the session's calls is no call's failure
-    output["error"] = e.what();
+    exchange.ticket().check();       // what ends all of the session's calls is no call's failure
+    output = {{"error", e.what()}};  // the clients take nothing else beside it
   }
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  output["is_generating"] = false;
-  output["duration"] = took.count();
-  output["average_duration"] = took.count();
   exchange.write(message({{"msg", "process_completed"},
                           {"event_id", id},
                           {"output", std::move(output)},

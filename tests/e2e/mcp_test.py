@@ -324,7 +324,7 @@ class HttpTest(unittest.TestCase):
             start = time.monotonic()
             self.assertEqual(self.post(cancel, service, Mcp_Session_Id=session).status, 202)
             self.assertEqual(running.result().json["error"]["code"], -32800)
-            self.assertLess(time.monotonic() - start, 2)
+            self.assertLess(time.monotonic() - start, 5)
 
     def test_cancelled_by_leaving(self):
         service = self.serve(*SLOW)

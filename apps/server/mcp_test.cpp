@@ -132,14 +132,15 @@ TEST_F(McpTest, ListsTheToolsThatHaveAModel) {
 }
 
 TEST_F(McpTest, OffersPathsToTheLocalUserAlone) {
-  for (const Json& tool :
-       stage.mcp().answer(request("tools/list"), {ticket, "", ""})["result"]["tools"]) {
+  const Json remote = stage.mcp().answer(request("tools/list"), {ticket, "", ""});
+  for (const Json& tool : remote["result"]["tools"]) {
     EXPECT_FALSE(tool["inputSchema"]["properties"].contains("path"));
     EXPECT_TRUE(tool["inputSchema"]["properties"].contains("image"));
     EXPECT_EQ(tool["inputSchema"]["required"].back(), "image");
   }
   Mcp local = stage.mcp(100);
-  for (const Json& tool : local.answer(request("tools/list"), {ticket, "", ""})["result"]["tools"])
+  const Json listed = local.answer(request("tools/list"), {ticket, "", ""});
+  for (const Json& tool : listed["result"]["tools"])
     EXPECT_TRUE(tool["inputSchema"]["properties"].contains("path"));
 
   const Json result = ask(request("tools/call", caption({{"path", "/etc/passwd"}})))["result"];

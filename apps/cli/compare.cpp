@@ -99,10 +99,9 @@ int run(const CompareFlags& flags) {
     print_summary(summary);
   } else if (flags.format == Format::json) {
     const Json document = {{"pictures", rows}, {"summary", to_json(summary)}};
-    std::printf("%s\n", document.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    std::printf("%s\n", dump(document, 2).c_str());
   } else {
-    for (const Json& row : rows)
-      std::printf("%s\n", row.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+    for (const Json& row : rows) std::printf("%s\n", dump(row).c_str());
     std::printf("%s\n", Json{{"summary", to_json(summary)}}.dump().c_str());
   }
   return summary.passes() && !failed ? 0 : 1;

@@ -164,7 +164,7 @@ class PictureDescriber {
 int show_options(const DescribeFlags& flags) {
   const DescriptionOptions options = description_options(flags);
   const Json json = flags.classic() ? to_json(options.classic) : to_json(options.faithful);
-  std::printf("%s\n", json.dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+  std::printf("%s\n", dump(json, 2).c_str());
   return 0;
 }
 

@@ -81,7 +81,7 @@ std::size_t EvalJournal::read(const Json& run) {
 }
 
 void EvalJournal::append(const Json& row) {
-  const std::string line = row.dump(-1, ' ', false, Json::error_handler_t::replace) + '\n';
+  const std::string line = dump(row) + '\n';
   std::string_view left = line;
   while (!left.empty()) {
     const ssize_t n = ::write(descriptor_, left.data(), left.size());

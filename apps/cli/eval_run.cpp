@@ -69,8 +69,7 @@ Json run_of(const EvalFlags& flags, const Engine& engine, const std::string& tas
   for (const std::filesystem::path& input : inputs) run["inputs"].push_back(fingerprint(input));
   std::error_code ignored;
   run["images"] = std::filesystem::weakly_canonical(flags.images, ignored).string();
-  return Json::parse(
-      run.dump(-1, ' ', false, Json::error_handler_t::replace));  // as it is read back
+  return Json::parse(dump(run));  // as it is read back
 }
 
 }  // namespace

@@ -13,10 +13,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "both formats are little-endian");
 
-std::string dump(const Json& json, int indent = -1) {
-  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
-}
-
 /// NumPy's format 1.0: magic, version, length of the header, the header padded to 64 bytes in all.
 std::string npy_header(std::size_t rows, std::size_t width) {
   std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (" +

@@ -156,7 +156,7 @@ class IndexRun {
         {"index", input_.index},   {"added", added_},         {"recovered", writer_.recovered()},
         {"unchanged", unchanged_}, {"truncated", truncated_}, {"errors", errors_},
         {"count", after.live()}};
-    std::printf("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+    std::printf("%s\n", dump(json).c_str());
   }
 
   const IndexInput& input_;
@@ -225,9 +225,7 @@ void info(const InfoFlags& flags) {
                      {"opened_with", settings.opened_with},
                      {"preprocessing", settings.preprocessing}};
   if (flags.format != Format::text) {
-    std::printf("%s\n", json.dump(flags.format == Format::json ? 2 : -1, ' ', false,
-                                  Json::error_handler_t::replace)
-                            .c_str());
+    std::printf("%s\n", dump(json, flags.format == Format::json ? 2 : -1).c_str());
     return;
   }
   for (const auto& [key, value] : json.items()) {

@@ -130,9 +130,7 @@ void run(const InspectFlags& flags) {
   if (flags.format == Format::text) {
     print_text(json);
   } else {
-    std::printf("%s\n", json.dump(flags.format == Format::json ? 2 : -1, ' ', false,
-                                  Json::error_handler_t::replace)
-                            .c_str());
+    std::printf("%s\n", dump(json, flags.format == Format::json ? 2 : -1).c_str());
   }
 }
 

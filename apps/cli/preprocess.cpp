@@ -37,8 +37,7 @@ void run(const PreprocessFlags& flags) {
   stored.bytes = std::as_bytes(pixel_values.span());
   Json names = Json::array();
   for (const PictureInput& input : inputs) names.push_back(input.name);
-  write_safetensors(flags.output, {{"pixel_values", stored}},
-                    {{"paths", names.dump(-1, ' ', false, Json::error_handler_t::replace)}});
+  write_safetensors(flags.output, {{"pixel_values", stored}}, {{"paths", dump(names)}});
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ void RowWriter::write(const Row& row) {
       std::printf("%s\n", line.c_str());
     }
   } else {
-    const std::string text = whole(row).dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string text = dump(whole(row));
     const char* before = format_ == Format::jsonl ? "" : rows_ == 0 ? "[\n" : ",\n";
     std::printf("%s%s%s", before, text.c_str(), format_ == Format::jsonl ? "\n" : "");
   }

@@ -23,10 +23,6 @@ struct ServeFlags {
   int grace = 30;
 };
 
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "::1" || host.starts_with("127.");
-}
-
 std::string resident_memory() {
   std::FILE* file = std::fopen("/proc/self/statm", "r");
   if (file == nullptr) return {};
@@ -45,7 +41,7 @@ int run(const ServeFlags& flags) {
   http.request_timeout = std::chrono::seconds(flags.request_timeout);
   http.grace = std::chrono::seconds(flags.grace);
   server::ApiOptions api_options = flags.api;
-  api_options.loopback_only = is_loopback(http.host);
+  api_options.loopback_only = server::is_loopback(http.host);
   api_options.body_bytes = http.body_bytes;
   api_options.max_pixels = flags.service.image.options.max_pixels;
 

@@ -59,7 +59,7 @@ void write_row(const Tokenizer& tokenizer, const TokenizeFlags& flags, const std
   }
   Json json = {{"text", decoded}, {"ids", ids}, {"tokens", Json::array()}};
   for (const int id : ids) json["tokens"].push_back(std::string(tokenizer.token(id)));
-  std::printf("%s", json.dump(-1, ' ', false, Json::error_handler_t::replace).c_str());
+  std::printf("%s", dump(json).c_str());
 }
 
 void run(const TokenizeFlags& flags) {

@@ -105,7 +105,7 @@ std::string request_body(const PolishService& service, const std::string& text) 
       {"stream", false},
       {"messages",
        {{{"role", "system"}, {"content", kInstruction}}, {{"role", "user"}, {"content", text}}}}};
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return dump(json);
 }
 
 [[noreturn]] void fail(const PolishService& service, const std::string& why) {

@@ -43,6 +43,10 @@ std::string excess(std::string_view text) {
 
 }  // namespace
 
+std::string dump(const Json& json, int indent) {
+  return json.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 Json parse_json(std::string_view text, std::string_view where) {
   if (const std::string reason = excess(text); !reason.empty()) {
     throw Error(ErrorCode::bad_model, std::string(where) + " " + reason);

@@ -2,12 +2,16 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <string>
 #include <string_view>
 
 namespace blip {
 
 /// The project's one door to JSON. Keys keep their order.
 using Json = nlohmann::ordered_json;
+
+/// `json` as text, on one line or indented; bytes in it that are not UTF-8 become U+FFFD.
+std::string dump(const Json& json, int indent = -1);
 
 /// Parses `text`. `where` names its origin in the message.
 /// Throws Error{bad_model} when it is not JSON, nests deeper than 64 levels, or has so many keys in

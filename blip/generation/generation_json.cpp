@@ -34,7 +34,7 @@ void update_from_json(GenerationConfig& config, const Json& json) {
     try {
       read_field(*found, field);
     } catch (const std::exception&) {
-      const std::string value = found->dump(-1, ' ', false, Json::error_handler_t::replace);
+      const std::string value = dump(*found);
       throw Error(ErrorCode::bad_model,
                   std::string("the generation option ") + key + " cannot be " + in_quotes(value));
     }

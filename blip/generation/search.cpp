@@ -15,12 +15,16 @@ constexpr int kDefaultNewTokens = 20;
 
 }  // namespace
 
+std::int64_t length_limit(const GenerationConfig& config, std::int64_t prompt) {
+  if (config.max_length && !config.max_new_tokens) return *config.max_length;
+  return prompt + config.max_new_tokens.value_or(kDefaultNewTokens);
+}
+
 int max_sequence_length(const GenerationRequest& request) {
   const GenerationConfig& config = request.config;
   const auto prompt = static_cast<std::int64_t>(request.prompt_ids.size());
-  std::int64_t limit = prompt + config.max_new_tokens.value_or(kDefaultNewTokens);
-  if (config.max_length && !config.max_new_tokens) limit = *config.max_length;
-  limit = std::min<std::int64_t>(limit, std::numeric_limits<int>::max());
+  const std::int64_t limit =
+      std::min<std::int64_t>(length_limit(config, prompt), std::numeric_limits<int>::max());
   if (prompt >= limit) {
     throw Error(ErrorCode::usage, "max_length must be above the prompt's " +
                                       std::to_string(prompt) + " tokens, but is " +
@@ -70,7 +74,7 @@ std::unique_ptr<Search> make_search(const GenerationRequest& request, int vocab_
 
 std::size_t GenerationBatch::add(const GenerationRequest& request) {
   std::unique_ptr<Search> search = make_search(request, vocab_size_);
-  running_[next_id_] = {std::move(search), request.prompt_ids.size(), 0, 0, nullptr};
+  running_[next_id_] = {std::move(search), request.prompt_ids.size()};
   return next_id_++;
 }
 
@@ -100,10 +104,10 @@ std::span<const int> GenerationBatch::leader(std::size_t id) const {
 }
 
 std::vector<Hypothesis> GenerationBatch::take_results(std::size_t id) {
-  const Running r = std::move(running_.at(id));
+  Running r = std::move(running_.at(id));
   running_.erase(id);
   if (r.error) std::rethrow_exception(r.error);
-  return r.search->results();
+  return std::move(r.results);
 }
 
 // Asks every search for its rows and lays them out one after the other.
@@ -134,9 +138,12 @@ void GenerationBatch::advance(std::span<const float> logits) {
     Running& r = *all[static_cast<std::size_t>(i)];
     try {
       r.search->advance(logits.subspan(r.first_row * vocabulary, r.row_count * vocabulary));
+      if (!r.search->done()) continue;
+      r.results = r.search->results();
     } catch (...) {  // may not leave a parallel region
       r.error = std::current_exception();
     }
+    r.search.reset();
   }
 }
 
@@ -145,18 +152,9 @@ std::vector<std::vector<Hypothesis>> generate(std::span<const GenerationRequest>
                                               const Context& context) {
   GenerationBatch batch(vocab_size);
   for (const GenerationRequest& request : requests) batch.add(request);
-  std::vector<std::vector<Hypothesis>> results(requests.size());
-  std::size_t taken = 0;
-  std::vector<bool> finished(requests.size());
-  while (taken < requests.size()) {
-    batch.step(step, context);
-    for (std::size_t i = 0; i < requests.size(); ++i) {
-      if (finished[i] || !batch.done(i)) continue;
-      results[i] = batch.take_results(i);
-      finished[i] = true;
-      ++taken;
-    }
-  }
+  while (!batch.idle()) batch.step(step, context);
+  std::vector<std::vector<Hypothesis>> results;
+  for (std::size_t i = 0; i < requests.size(); ++i) results.push_back(batch.take_results(i));
   return results;
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <map>
@@ -64,7 +65,10 @@ class Search {
   virtual std::vector<Hypothesis> results() const = 0;
 };
 
-/// Most tokens that a request's sequence can grow to, prompt included.
+/// Tokens in all that the options let a sequence grow to whose first `prompt` ones are given.
+std::int64_t length_limit(const GenerationConfig& config, std::int64_t prompt);
+
+/// The same for a request that can be run.
 /// Throws Error{usage} when the prompt or the minimum does not fit in.
 int max_sequence_length(const GenerationRequest& request);
 
@@ -104,13 +108,14 @@ class GenerationBatch {
  private:
   /// A search and where its rows lay in the step before.
   struct Running {
-    std::unique_ptr<Search> search;
+    std::unique_ptr<Search> search;  ///< until it is done: its scratch is of no use to the others
     std::size_t prompt_length = 0;
     std::size_t first_row = 0;
     std::size_t row_count = 0;
-    std::exception_ptr error;
+    std::vector<Hypothesis> results = {};  ///< when done, unless there is an error
+    std::exception_ptr error = nullptr;
 
-    bool done() const { return error != nullptr || search->done(); }
+    bool done() const { return search == nullptr; }
   };
 
   void lay_out();

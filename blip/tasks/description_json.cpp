@@ -27,10 +27,6 @@ std::size_t edits(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-std::string shown(const Json& value) {
-  return in_quotes(value.dump(-1, ' ', false, Json::error_handler_t::replace));
-}
-
 /// The options of a recipe, such as "describe.num_beams".
 template <class Options>
 std::vector<std::string> names_of(const Options& options) {
@@ -79,7 +75,7 @@ void check_keys(const Json& json, const std::string& path, const std::vector<std
   if (!json.is_object()) {
     throw Error(ErrorCode::usage, "the options of a recipe must be a JSON object" +
                                       (path.empty() ? "" : " below " + in_quotes(path)) +
-                                      ", but are " + shown(json));
+                                      ", but are " + in_quotes(dump(json)));
   }
   for (const auto& [key, value] : json.items()) {
     std::string name = path + key;
@@ -156,8 +152,8 @@ void update(Options& options, const Json& given) {
     } catch (const Error& e) {
       throw Error(ErrorCode::usage, e.what());
     } catch (const std::exception&) {
-      throw Error(ErrorCode::usage,
-                  "the option " + std::string(name) + " of a recipe cannot be " + shown(*found));
+      throw Error(ErrorCode::usage, "the option " + std::string(name) + " of a recipe cannot be " +
+                                        in_quotes(dump(*found)));
     }
   });
   options = std::move(updated);

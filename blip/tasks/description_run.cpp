@@ -6,12 +6,12 @@
 
 #include "blip/base/error.h"
 #include "blip/base/random.h"
+#include "blip/generation/search.h"
 
 namespace blip {
 namespace {
 
 constexpr std::string_view kCurrent = "{current}";
-constexpr int kDefaultNewTokens = 20;  // where the options set no length, as in search.cpp
 
 std::string filled(std::string_view prompt, std::string_view current) {
   std::string text;
@@ -24,16 +24,10 @@ std::string filled(std::string_view prompt, std::string_view current) {
   }
 }
 
-/// Most tokens of a text that begins with `prompt` ones, as the options have it.
-std::int64_t wanted_length(const GenerationConfig& config, std::int64_t prompt) {
-  if (config.max_length && !config.max_new_tokens) return *config.max_length;
-  return prompt + config.max_new_tokens.value_or(kDefaultNewTokens);
-}
-
 /// Lowers the options to what the model can do after a prompt of `prompt` tokens.
 void limit(FittedPrompt& fitted, std::int64_t prompt, std::int64_t most) {
   GenerationConfig& config = fitted.generation;
-  const std::int64_t wanted = wanted_length(config, prompt);
+  const std::int64_t wanted = length_limit(config, prompt);
   const auto length = static_cast<int>(std::min(wanted, most));
   const int room = length - static_cast<int>(prompt);
   if (wanted > most) {
@@ -68,7 +62,7 @@ FittedPrompt fit_prompt(const DescriptionModel& model, const PromptToRun& prompt
         count == 0 ? current.data() : words[count - 1].data() + words[count - 1].size();
     fitted.text = filled(prompt.text, {current.data(), end});
     tokens = static_cast<std::int64_t>(model.prompt_tokens(fitted.text));
-    return std::min(wanted_length(*prompt.generation, tokens), most) - tokens >= least;
+    return std::min(length_limit(*prompt.generation, tokens), most) - tokens >= least;
   };
   std::size_t count = words.size();
   if (!fits(count)) {

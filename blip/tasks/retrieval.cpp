@@ -181,14 +181,18 @@ Json to_json(const ModelSource& source) {
           {"image_size", source.options.image_size}};
 }
 
-Retriever::Retriever(Engine engine, VectorIndex index)
-    : matcher_(std::move(engine)), index_(std::move(index)) {
-  const IndexManifest& manifest = index_.manifest();
+void require_made_with(const Engine& engine, const VectorIndex& index) {
+  const IndexManifest& manifest = index.manifest();
   const bool texts = manifest.settings.content == IndexContent::texts;
   require_same(manifest.settings,
-               texts ? text_index_settings(this->engine(), max_length_of(manifest))
-                     : image_index_settings(this->engine(), image_options_of(manifest)),
-               "the index " + index_.folder().string());
+               texts ? text_index_settings(engine, max_length_of(manifest))
+                     : image_index_settings(engine, image_options_of(manifest)),
+               "the index " + index.folder().string());
+}
+
+Retriever::Retriever(Engine engine, VectorIndex index)
+    : matcher_(std::move(engine)), index_(std::move(index)) {
+  require_made_with(this->engine(), index_);
 }
 
 SearchResults Retriever::find(const std::string& text, const RetrievalOptions& options,

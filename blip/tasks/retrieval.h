@@ -40,6 +40,10 @@ ModelSource model_source_of(const IndexManifest& manifest);
 /// For IndexSettings::opened_with.
 Json to_json(const ModelSource& source);
 
+/// Throws Error{usage} unless the index was made with this model and preprocessing,
+/// Error{unsupported} when the checkpoint has no common space for pictures and texts.
+void require_made_with(const Engine& engine, const VectorIndex& index);
+
 struct RetrievalOptions {
   std::size_t k = 10;                      ///< results wanted
   std::size_t rerank = 0;                  ///< how many of the nearest ITM judges; 0: none

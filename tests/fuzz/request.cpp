@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   try {
     blip::server::TaskInput input =
         blip::server::read_task_input(content_type, query, std::string(rest));
-    input.fields.dump(-1, ' ', false, blip::Json::error_handler_t::replace);
+    blip::dump(input.fields);
     blip::server::Fields fields(std::move(input.fields), {.count = 4, .bytes = 64});
     fields.text("text");
     fields.texts("texts");

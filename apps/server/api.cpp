@@ -39,10 +39,6 @@ std::string_view host_of(std::string_view authority) {
   return authority.substr(0, authority.find(':'));
 }
 
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.") || host.empty();
-}
-
 /// Takes as long whatever the first difference is.
 bool same_secret(std::string_view a, std::string_view b) {
   unsigned different = a.size() != b.size();
@@ -98,8 +94,14 @@ class Counted final : public Exchange {
 
 }  // namespace
 
-std::string dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+bool is_loopback(std::string_view host) {
+  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
+}
+
+HttpResponse event_stream() {
+  HttpResponse head{200, "text/event-stream", ""};
+  head.headers = {{"Cache-Control", "no-store"}};
+  return head;
 }
 
 std::string server_sent_event(std::string_view event, const Json& data) {
@@ -232,7 +234,8 @@ bool Api::knows_token(const HttpRequest& request) const {
 // by a name that it controls (DNS rebinding) it may even do that.
 bool Api::is_foreign(const HttpRequest& request) const {
   const std::string_view host = request.header("Host");
-  if (options_.loopback_only && !is_loopback(host_of(host))) return true;
+  const std::string_view machine = host_of(host);
+  if (options_.loopback_only && !machine.empty() && !is_loopback(machine)) return true;
   const std::string_view origin = request.header("Origin");
   if (origin.empty() || options_.cors_origin == "*" || options_.cors_origin == origin) return false;
   const std::size_t scheme = origin.find("://");

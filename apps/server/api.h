@@ -1,12 +1,12 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "apps/server/http.h"
 #include "apps/server/metrics.h"
@@ -76,8 +76,10 @@ Failure failure_of(const Error& error, const Ticket& ticket);
 /// As `shape` writes it; none: {"error": {"code", "message"}}.
 HttpResponse error_response(const Failure& failure, FailureShape shape = nullptr);
 HttpResponse json_response(const Json& json);
-/// As it goes over the wire: bytes that are not UTF-8 become U+FFFD.
-std::string dump(const Json& json);
+/// The head of a stream of events.
+HttpResponse event_stream();
+/// Whether `host`, a name or an address, is this machine.
+bool is_loopback(std::string_view host);
 /// "event: NAME\ndata: JSON\n\n"
 std::string server_sent_event(std::string_view event, const Json& data);
 

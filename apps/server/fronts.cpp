@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <random>
 
+#include "apps/server/base64.h"
 #include "blip/base/error.h"
 #include "blip/generation/generation_config.h"
 
@@ -40,6 +41,28 @@ Json generation_options(const Json& json) {
     if (found != json.end() && !found->is_null()) options[name] = *found;
   });
   return options;
+}
+
+Json task_options(Task task, const Json& json) {
+  if (task != Task::describe) return generation_options(json);
+  Json options = Json::object();
+  for (const char* name : {"recipe", "detail", "multi_round", "seed"})
+    options[name] = member(json, name);
+  return options;
+}
+
+const Json& member(const Json& json, const char* name) {
+  static const Json kNone;
+  const auto found = json.find(name);
+  return found == json.end() ? kNone : *found;
+}
+
+std::string picture_in(const Json& value, const char* name) {
+  if (!value.is_string()) {
+    throw Error(ErrorCode::usage,
+                "\"" + std::string(name) + "\" must be a picture in base64 or as a data URI");
+  }
+  return decode_data_uri(value.get_ref<const std::string&>());
 }
 
 Json texts_of(Task task, const Json& result) {

@@ -25,6 +25,13 @@ Choice choose(const Service& service, std::string_view name, bool question);
 
 /// The generation options that are in `json`, by transformers' names; nothing else.
 Json generation_options(const Json& json);
+/// Those of the task that are there: a description's, else the generation's.
+Json task_options(Task task, const Json& json);
+
+/// The member `name` of `json`; null where that is no object or has none.
+const Json& member(const Json& json, const char* name);
+/// The picture that `value`, called `name`, holds in base64 or as a data URI. Throws Error{usage}.
+std::string picture_in(const Json& value, const char* name);
 
 /// What the result of such a task says, best first: an array of objects with "text"; but for
 /// descriptions also with "finished" and "tokens", of answers with "probability".

@@ -4,8 +4,6 @@
 #include <atomic>
 #include <boost/asio.hpp>
 #include <boost/beast.hpp>
-#include <boost/version.hpp>
-#include <cctype>
 #include <deque>
 #include <list>
 #include <mutex>
@@ -181,6 +179,7 @@ struct HttpServer::Data {
   net::awaitable<void> wait(Answer& answer);
   void watch(Connection& c, const std::shared_ptr<Answer>& answer);
   void begin_stop();
+  void end_when_empty();
   void end_all(Ending why);
 
   template <class Message>
@@ -262,12 +261,19 @@ void HttpServer::Data::begin_stop() {
   for (Connection* c : open) {
     if (c->idle) c->stream.close();
   }
-  if (open.empty()) signals.cancel(ignored);
   grace.expires_after(options.grace);
   grace.async_wait([this](error_code failed) {
     if (!failed) end_all(Ending::shutdown);
   });
-  if (open.empty()) grace.cancel();
+  end_when_empty();
+}
+
+// When the last connection is closed, nothing is to keep the network's thread.
+void HttpServer::Data::end_when_empty() {
+  if (!stopping || !open.empty()) return;
+  error_code ignored;
+  signals.cancel(ignored);
+  grace.cancel();
 }
 
 void HttpServer::Data::end_all(Ending why) {
@@ -315,10 +321,7 @@ net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
   c.stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
   open.erase(place);
   --connections;
-  if (stopping && open.empty()) {
-    signals.cancel(ignored);
-    grace.cancel();
-  }
+  end_when_empty();
 }
 
 HttpResponse HttpServer::Data::too_large() {
@@ -394,8 +397,8 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
   if (auto answer = handler.answer_at_once(request)) {
     co_await respond(c, std::move(*answer), version, request.method != "HEAD");
   } else if (working >= options.queue) {
-    co_await respond(c, handler.error(503, "the service has as many requests as it takes"), version,
-                     true);
+    HttpResponse problem = handler.error(503, "the service has as many requests as it takes");
+    co_await respond(c, std::move(problem), version, true);
   } else {
     co_await work(c, std::move(request), version);
   }

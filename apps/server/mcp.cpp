@@ -5,6 +5,7 @@
 #include <new>
 #include <optional>
 
+#include "apps/server/fronts.h"
 #include "blip/base/error.h"
 
 namespace blip::server {
@@ -39,14 +40,6 @@ Json supported_versions() {
 
 Json server_info() {
   return {{"name", "blip"}, {"title", "BLIP"}, {"version", BLIP_VERSION}};
-}
-
-/// The member `name` of an object, or null.
-const Json& member(const Json& object, const char* name) {
-  static const Json null;
-  if (!object.is_object()) return null;
-  const auto found = object.find(name);
-  return found == object.end() ? null : *found;
 }
 
 std::string required_text(const Json& params, const char* name) {

@@ -1,30 +1,16 @@
 // The Model Context Protocol over HTTP: POST /mcp takes a message and answers it with JSON, or with
 // a stream of events when there is progress to tell.
-#include <cstdio>
 #include <memory>
-#include <random>
 #include <string>
 #include <utility>
 
 #include "apps/server/api.h"
 #include "apps/server/base64.h"
+#include "apps/server/fronts.h"
 #include "apps/server/mcp.h"
 
 namespace blip::server {
 namespace {
-
-/// A name that nobody guesses: who knows it may cancel the requests that came with it. Nothing else
-/// is kept of a session.
-std::string new_session() {
-  std::random_device random;
-  std::string name;
-  for (int i = 0; i < 4; ++i) {
-    char part[9];
-    std::snprintf(part, sizeof part, "%08x", static_cast<unsigned>(random()));
-    name += part;
-  }
-  return name;
-}
 
 /// What stands in a header that may be encoded as "=?base64?...?=".
 std::string decoded(std::string_view value) {
@@ -69,7 +55,7 @@ void answer_post(Mcp& mcp, Exchange& exchange) {
     response.status = 400;
     return exchange.send(std::move(response));
   }
-  const bool opens = message.is_object() && message.value("method", Json()) == "initialize";
+  const bool opens = member(message, "method") == "initialize";
   McpCall call{
       exchange.ticket(), std::string(request.header("Mcp-Session-Id")),
       std::string(request.header("Mcp-Protocol-Version")),
@@ -78,8 +64,8 @@ void answer_post(Mcp& mcp, Exchange& exchange) {
   bool begun = false;
   const auto write = [&](const Json& json) {
     if (!std::exchange(begun, true)) {
-      HttpResponse head{200, "text/event-stream", ""};
-      head.headers = {{"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}};
+      HttpResponse head = event_stream();
+      head.headers.emplace_back("X-Accel-Buffering", "no");
       exchange.begin(std::move(head));
     }
     exchange.write(server_sent_event("message", json));
@@ -92,7 +78,10 @@ void answer_post(Mcp& mcp, Exchange& exchange) {
   if (answer.is_null()) return exchange.send({202, "application/json", ""});
   HttpResponse response = json_response(answer);
   response.status = status_of(answer, modern);
-  if (opens && response.status == 200) response.headers = {{"Mcp-Session-Id", new_session()}};
+  if (opens && response.status == 200) {
+    // Who knows it may cancel the requests that came with it; nothing else is kept of a session.
+    response.headers = {{"Mcp-Session-Id", random_key()}};
+  }
   exchange.send(std::move(response));
 }
 

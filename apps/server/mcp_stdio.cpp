@@ -18,7 +18,7 @@
 #include <string_view>
 #include <utility>
 
-#include "apps/server/api.h"
+#include "apps/server/fronts.h"
 #include "blip/base/error.h"
 
 namespace blip::server {
@@ -125,7 +125,7 @@ void Conversation::answer_line(std::string_view line) {
     return write(Mcp::error(nullptr, McpError::parse, e.what()));
   }
   if (Mcp::takes_time(message)) return begin(std::move(message));
-  const bool opens = message.is_object() && message.value("method", Json()) == "initialize";
+  const bool opens = member(message, "method") == "initialize";
   const Ticket ticket;
   const Json answer = mcp_.answer(std::move(message), {ticket, kClient, version_});
   if (opens && answer.contains("result")) version_ = answer["result"]["protocolVersion"];
@@ -140,9 +140,8 @@ void Conversation::begin(Json message) {
     if (tickets_.size() < pipe_.requests) ticket = &tickets_.emplace_back();
   }
   if (ticket == nullptr) {
-    const Json id = message.is_object() ? message.value("id", Json()) : Json();
     return write(Mcp::error(
-        id, McpError::internal,
+        member(message, "id"), McpError::internal,
         "more than " + std::to_string(pipe_.requests) + " requests at once are not taken"));
   }
   auto tracked = mcp_.track(message, kClient, [ticket] { ticket->end(Ending::cancelled); });

@@ -1,6 +1,5 @@
 #include "apps/server/mcp_tools.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -97,19 +96,17 @@ McpTools::McpTools(McpBackend backend, std::size_t file_bytes)
   }
 }
 
-bool McpTools::has(const std::string& name) const {
+const Json* McpTools::find(const std::string& name) const {
   for (const Json& tool : list_) {
-    if (tool["name"] == name) return true;
+    if (tool["name"] == name) return &tool;
   }
-  return false;
+  return nullptr;
 }
 
 Json McpTools::call(const std::string& name, Json arguments, const Ticket& ticket,
                     const Events& events) const {
-  const auto tool = std::find_if(list_.begin(), list_.end(),
-                                 [&](const Json& one) { return one["name"] == name; });
   try {
-    return run(*tool, std::move(arguments), ticket, events);
+    return run(*find(name), std::move(arguments), ticket, events);
   } catch (const Error& e) {
     if (e.code() == ErrorCode::cancelled) throw;
     return {{"content", text_content(e.what())}, {"isError", true}};

@@ -26,7 +26,7 @@ class McpTools {
 
   /// The definitions, as tools/list shows them.
   const Json& list() const { return list_; }
-  bool has(const std::string& name) const;
+  bool has(const std::string& name) const { return find(name) != nullptr; }
 
   /// Calls the tool `name`, which must be there: {"content", "structuredContent"}, or {"content",
   /// "isError": true} for what the one who called it can mend. Throws Error{cancelled}.
@@ -34,6 +34,7 @@ class McpTools {
             const Events& events) const;
 
  private:
+  const Json* find(const std::string& name) const;
   Json run(const Json& tool, Json arguments, const Ticket& ticket, const Events& events) const;
   std::string picture(Json& arguments) const;
 

@@ -2,7 +2,6 @@
 #include <utility>
 
 #include "apps/server/api.h"
-#include "apps/server/base64.h"
 #include "apps/server/fronts.h"
 
 namespace blip::server {
@@ -18,11 +17,8 @@ void interrogate(Service& service, Exchange& exchange) {
   // To AUTOMATIC1111, "clip" is BLIP with lists of phrases, and anything else a tagger.
   const std::string model = fields.text("model").value_or("clip");
   const Choice choice = choose(service, model == "clip" ? "blip:caption" : model, false);
-  const Json image = fields.take("image");
-  if (!image.is_string())
-    throw Error(ErrorCode::usage, "\"image\" must be a picture in base64 or as a data URI");
   TaskInput input;
-  input.images.push_back(decode_data_uri(image.get_ref<const std::string&>()));
+  input.images.push_back(picture_in(fields.take("image"), "image"));
   if (choice.model) input.fields["model"] = *choice.model;
   const Json result = service.run(choice.task, std::move(input), exchange.ticket());
   exchange.send(json_response({{"caption", texts_of(choice.task, result)[0]["text"]}}));

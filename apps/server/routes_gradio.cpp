@@ -28,8 +28,7 @@ std::string message(Json json) {
 }
 
 HttpResponse event_stream(std::string keep_alive) {
-  HttpResponse head{200, "text/event-stream", ""};
-  head.headers = {{"Cache-Control", "no-store"}};
+  HttpResponse head = server::event_stream();
   head.keep_alive = std::move(keep_alive);
   return head;
 }

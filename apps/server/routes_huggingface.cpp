@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "apps/server/api.h"
-#include "apps/server/base64.h"
 #include "apps/server/fronts.h"
 
 namespace blip::server {
@@ -53,14 +52,6 @@ bool is_json(const HttpRequest& request) {
   if (type.starts_with("application/json")) return true;
   // What curl -d says of any body, and what it says of bytes too.
   return type.starts_with("application/x-www-form-urlencoded") && request.body.starts_with('{');
-}
-
-std::string picture_in(const Json& value, const char* name) {
-  if (!value.is_string()) {
-    throw Error(ErrorCode::usage,
-                "\"" + std::string(name) + "\" must be a picture in base64 or as a data URI");
-  }
-  return decode_data_uri(value.get_ref<const std::string&>());
 }
 
 /// {"inputs": IMAGE or {"image", "question"}, "question", "parameters"}, or a picture's bytes.

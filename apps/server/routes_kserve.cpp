@@ -44,13 +44,6 @@ Json metadata(const Service& service, const Captures& captures) {
           {"outputs", Json::array({tensor("text")})}};
 }
 
-/// Of an object; null where it has none.
-const Json& member(const Json& object, const char* name) {
-  static const Json kNone;
-  const auto found = object.find(name);
-  return found == object.end() ? kNone : *found;
-}
-
 /// A number of bytes that stands in a request.
 std::size_t size_in(const Json& value, const char* name, std::size_t most) {
   if (!value.is_number_unsigned() || value.get<std::uint64_t>() > most) {
@@ -212,12 +205,7 @@ std::vector<std::string> infer(Service& service, const Choice& choice, InferRequ
   std::vector<std::string> texts;
   for (std::size_t i = 0; i < images.size(); ++i) {
     TaskInput input;
-    if (choice.task == Task::describe) {
-      for (const char* name : {"recipe", "detail", "multi_round", "seed"})
-        input.fields[name] = member(request.parameters, name);
-    } else {
-      input.fields = generation_options(request.parameters);
-    }
+    input.fields = task_options(choice.task, request.parameters);
     if (choice.model) input.fields["model"] = *choice.model;
     // The task refuses a text that it does not take.
     for (const char* name : {"prompt", "question"}) {

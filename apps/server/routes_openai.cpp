@@ -150,15 +150,12 @@ void read_task(const Service& service, Fields& fields, const std::string& questi
   Json& task = chat.input.fields;
   const std::int64_t n = fields.integer("n", 1, kMostChoices).value_or(1);
   if (choice.model) task["model"] = *choice.model;
-  if (choice.task == Task::describe) {
-    for (const char* name : {"recipe", "detail", "multi_round", "seed"})
-      task[name] = fields.take(name);
-  } else {
+  task.update(task_options(choice.task, fields.rest()));
+  if (choice.task != Task::describe) {
     if (choice.task == Task::vqa) task["question"] = chat.text = question;
     if (choice.task == Task::caption)
       task["prompt"] = chat.text = fields.text("prompt").value_or("");
     const std::string& begin = choice.task == Task::vqa ? std::string() : chat.text;
-    task.update(generation_options(fields.rest()));
     read_options(fields, task, choice.model ? service.most_new_tokens(*choice.model, begin) : 0);
   }
   add_choices(task, choice.task, n);
@@ -259,9 +256,7 @@ void stream_chat(Service& service, ChatRequest& chat, Exchange& exchange) {
   bool begun = false;
   const Events events = [&](const char* event, const Json& data) {
     if (!begun && data.value("stage", "") == "encoding") {
-      HttpResponse head{200, "text/event-stream", ""};
-      head.headers = {{"Cache-Control", "no-store"}};
-      exchange.begin(std::move(head));
+      exchange.begin(event_stream());
       exchange.write(completion.chunk(0, {{"role", "assistant"}, {"content", ""}}));
       begun = true;
     }

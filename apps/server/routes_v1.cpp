@@ -24,9 +24,7 @@ void run_task(Service& service, Task task, Exchange& exchange) {
   const bool asked = take_flag(input.fields, "stream");
   if (!asked && request.header("Accept").find("text/event-stream") == std::string_view::npos)
     return exchange.send(json_response(service.run(task, std::move(input), exchange.ticket())));
-  HttpResponse head{200, "text/event-stream", ""};
-  head.headers = {{"Cache-Control", "no-store"}};
-  exchange.begin(std::move(head));
+  exchange.begin(event_stream());
   const Events events = [&](const char* event, const Json& data) {
     if (!exchange.congested()) exchange.write(server_sent_event(event, data));
   };

@@ -23,15 +23,16 @@ struct Scheduler::Call {
   const std::function<void(const std::string&)>* on_text = nullptr;
 
   std::vector<std::size_t> ids = {};  ///< in the batch, one for each request
+  bool writes = false;                ///< and counts among those who write
   std::vector<std::vector<Caption>> captions = {};
   std::exception_ptr error = nullptr;
   std::condition_variable done_signal = {};
   bool done = false;
 
-  /// Sequences that its first `count` requests may have at once.
-  std::size_t rows(std::size_t count) const {
+  /// Sequences that its requests may have at once.
+  std::size_t rows() const {
     std::size_t sum = 0;
-    for (const CaptionOptions& o : options.first(count))
+    for (const CaptionOptions& o : options)
       sum += static_cast<std::size_t>(
           std::max(o.generation.num_beams, o.generation.num_return_sequences));
     return sum;
@@ -68,8 +69,6 @@ std::vector<std::vector<Caption>> Scheduler::caption(
     const Captioner& captioner, std::span<const CaptionRequest> requests,
     std::span<const CaptionOptions> options, const Ticket& ticket,
     const std::function<void(const std::string&)>& on_text) {
-  for (std::size_t i = 0; i < requests.size(); ++i)
-    captioner.validate(requests[i].prompt, options[i]);
   Call call{ticket, nullptr, &captioner, requests, options, on_text ? &on_text : nullptr};
   if (!requests.empty()) submit(call);
   return std::move(call.captions);
@@ -106,21 +105,12 @@ void Scheduler::loop() {
     lock.lock();
     counts_.writing = writing_;
   }
-  const auto stopped =
+  const std::exception_ptr stopped =
       std::make_exception_ptr(Error(ErrorCode::cancelled, "the service is stopping"));
   const std::deque<Call*> waiting = std::exchange(waiting_, {});
   lock.unlock();
-  for (Call* call : waiting) {
-    call->error = stopped;
-    finish(*call);
-  }
-  for (const std::unique_ptr<Batch>& batch : batches_) {
-    const std::vector<Call*> calls = batch->calls;
-    for (Call* call : calls) {
-      call->error = stopped;
-      finish(*call);
-    }
-  }
+  for (Call* call : waiting) fail(*call, stopped);
+  for (const std::unique_ptr<Batch>& batch : batches_) fail_all(*batch, stopped);
 }
 
 // As many calls as the batch has room for, and at least one, so that neither those who write nor
@@ -149,7 +139,7 @@ void Scheduler::take_calls(std::unique_lock<std::mutex>& lock) {
 bool Scheduler::fits(const Call& call) const {
   if (writing_ == 0) return true;
   return writing_ + call.requests.size() <= options_.max_batch &&
-         rows_ + call.rows(call.requests.size()) <= options_.max_rows;
+         rows_ + call.rows() <= options_.max_rows;
 }
 
 void Scheduler::begin(Call& call) {
@@ -164,15 +154,11 @@ void Scheduler::begin(Call& call) {
     batch.calls.push_back(&call);
     for (std::size_t i = 0; i < call.requests.size(); ++i)
       call.ids.push_back(batch.captions->add(call.requests[i], call.options[i], context));
-    writing_ += call.ids.size();
-    rows_ += call.rows(call.ids.size());
+    writing_ += call.requests.size();
+    rows_ += call.rows();
+    call.writes = true;
   } catch (...) {
-    call.error = std::current_exception();
-    if (call.work == nullptr) {
-      for (const std::size_t id : call.ids) batch_of(*call.captioner).captions->remove(id);
-      call.ids.clear();
-    }
-    finish(call);
+    fail(call, std::current_exception());
   }
 }
 
@@ -189,11 +175,7 @@ void Scheduler::step() {
     try {
       batch->captions->step({options_.num_threads, shutdown_.stop()});
     } catch (...) {  // the batch is of no use any more
-      const std::vector<Call*> calls = batch->calls;
-      for (Call* call : calls) {
-        call->error = std::current_exception();
-        finish(*call);
-      }
+      fail_all(*batch, std::current_exception());
       batch->captions = std::make_unique<CaptionBatch>(*batch->captioner);
       continue;
     }
@@ -212,18 +194,27 @@ void Scheduler::settle(Batch& batch) {
       call->ticket.check();
       const bool done = std::all_of(call->ids.begin(), call->ids.end(),
                                     [&](std::size_t id) { return batch.captions->done(id); });
-      if (done) {
-        for (std::size_t& id : call->ids) call->captions.push_back(batch.captions->take(id));
-      } else {
+      if (!done) {
         if (call->on_text != nullptr && call->ids.size() == 1)
           (*call->on_text)(batch.captions->text_so_far(call->ids[0]));
         continue;
       }
+      for (const std::size_t id : call->ids) call->captions.push_back(batch.captions->take(id));
     } catch (...) {
       call->error = std::current_exception();
     }
     finish(*call);
   }
+}
+
+void Scheduler::fail(Call& call, std::exception_ptr error) {
+  call.error = std::move(error);
+  finish(call);
+}
+
+void Scheduler::fail_all(Batch& batch, const std::exception_ptr& error) {
+  const std::vector<Call*> calls = batch.calls;
+  for (Call* call : calls) fail(*call, error);
 }
 
 // Takes the call out of its batch and wakes the one who waits; the call is gone then.
@@ -232,8 +223,10 @@ void Scheduler::finish(Call& call) {
     Batch& batch = batch_of(*call.captioner);
     std::erase(batch.calls, &call);
     for (const std::size_t id : call.ids) batch.captions->remove(id);
-    writing_ -= call.ids.size();
-    rows_ -= call.rows(call.ids.size());
+    if (call.writes) {
+      writing_ -= call.requests.size();
+      rows_ -= call.rows();
+    }
   }
   const std::lock_guard lock(mutex_);
   call.done = true;

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -65,6 +66,8 @@ class Scheduler {
   void step();
   void settle(Batch& batch);
   void finish(Call& call);
+  void fail(Call& call, std::exception_ptr error);
+  void fail_all(Batch& batch, const std::exception_ptr& error);
   Batch& batch_of(const Captioner& captioner);
 
   SchedulerOptions options_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "apps/findings/findings.h"
@@ -62,12 +63,6 @@ struct Service::Model {
   bool itc;
 };
 
-struct Service::Picture {
-  EncodedImage encoded;
-  int width;
-  int height;
-};
-
 Service::Service(const ServiceOptions& options)
     : text_limits_(options.texts),
       polish_(options.polish),
@@ -86,25 +81,29 @@ Service::~Service() = default;
 
 // The index is searched with the loaded model that made it, else with that one, opened for it.
 void Service::load_index(const ServiceOptions& options) {
-  const VectorIndex index = VectorIndex::open(options.index);
-  for (const std::unique_ptr<Model>& model : models_) {
+  VectorIndex index = VectorIndex::open(options.index);
+  const auto made_it = [&](const std::unique_ptr<Model>& model) {
     try {
-      retriever_.emplace(model->engine, VectorIndex::open(options.index));
-      index_model_ = model.get();
-      return;
+      require_made_with(model->engine, index);
+      return true;
     } catch (const Error& e) {
       if (e.code() != ErrorCode::usage && e.code() != ErrorCode::unsupported) throw;
+      return false;
     }
+  };
+  auto model = std::find_if(models_.begin(), models_.end(), made_it);
+  if (model == models_.end()) {
+    ModelSource source = model_source_of(index.manifest());
+    if (source.path.empty()) {
+      throw Error(ErrorCode::usage, "the index " + options.index.string() +
+                                        " was made with a model that is not loaded");
+    }
+    source.options.precision = options.engine.precision;
+    models_.push_back(std::make_unique<Model>("index", Engine::load(source.path, source.options)));
+    model = std::prev(models_.end());
   }
-  ModelSource source = model_source_of(index.manifest());
-  if (source.path.empty()) {
-    throw Error(ErrorCode::usage, "the index " + options.index.string() +
-                                      " was made with a model that is not loaded");
-  }
-  source.options.precision = options.engine.precision;
-  models_.push_back(std::make_unique<Model>("index", Engine::load(source.path, source.options)));
-  index_model_ = models_.back().get();
-  retriever_.emplace(index_model_->engine, VectorIndex::open(options.index));
+  index_model_ = model->get();
+  retriever_.emplace(index_model_->engine, std::move(index));
 }
 
 bool Service::can(const Model& model, Task task) const {

@@ -74,7 +74,6 @@ class Service {
 
  private:
   struct Model;
-  struct Picture;
   class Run;
 
   void load_index(const ServiceOptions& options);

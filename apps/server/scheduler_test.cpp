@@ -11,28 +11,15 @@
 
 #include "blip/base/error.h"
 #include "blip/image/decode.h"
+#include "blip/tasks/default_model_test.h"
 
 namespace blip::server {
 namespace {
-
-const std::filesystem::path kModel = BLIP_SOURCE_DIR "/models/default";
-
-const Captioner& captioner() {
-  static const Captioner made(Engine::load(kModel));
-  return made;
-}
 
 CaptionRequest request() {
   static const Image image = load_image(kModel / "samples" / "test_pair-00065.png");
   static const EncodedImage encoded = captioner().engine().encode({&image, 1}).front();
   return {encoded, ""};
-}
-
-CaptionOptions with(int num_beams) {
-  CaptionOptions options;
-  options.generation = captioner().engine().default_generation();
-  options.generation.num_beams = num_beams;
-  return options;
 }
 
 std::string caption_alone(const CaptionOptions& options) {

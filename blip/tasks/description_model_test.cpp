@@ -4,19 +4,13 @@
 #include "blip/base/error.h"
 #include "blip/image/decode.h"
 #include "blip/model/blip.h"
+#include "blip/tasks/default_model_test.h"
 #include "blip/tasks/description.h"
 #include "blip/tasks/description_json.h"
 #include "blip/tasks/tiny_engines_test.h"
 
 namespace blip {
 namespace {
-
-const std::filesystem::path kModel = BLIP_SOURCE_DIR "/models/default";
-
-const Captioner& captioner() {
-  static const Captioner made(Engine::load(kModel));
-  return made;
-}
 
 EncodedImage crabs() {
   const Image image = load_image(kModel / "samples/test_pair-00065.png");

@@ -8,26 +8,13 @@
 #include "blip/base/json.h"
 #include "blip/image/decode.h"
 #include "blip/tasks/captioning.h"
+#include "blip/tasks/default_model_test.h"
 
 namespace blip {
 namespace {
 
-const std::filesystem::path kModel = BLIP_SOURCE_DIR "/models/default";
-
-const Captioner& captioner() {
-  static const Captioner made(Engine::load(kModel));
-  return made;
-}
-
 Image sample(const std::string& name) {
   return load_image(kModel / "samples" / name);
-}
-
-CaptionOptions with(int num_beams) {
-  CaptionOptions options;
-  options.generation = captioner().engine().default_generation();
-  options.generation.num_beams = num_beams;
-  return options;
 }
 
 std::vector<CaptionRequest> requests_for(std::span<const std::string> prompts) {

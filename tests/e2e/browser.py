@@ -1,4 +1,4 @@
-"""A service of `blip serve` and a headless Chromium that looks at its page.
+"""A headless Chromium that looks at the page.
 
 Selenium and its driver come as Debian's packages, of one version with Debian's Chromium: a second or two more than
 the browser alone, and nothing of npm's or PyPI's. What WebDriver has no words for (files dropped by the pointer, colour
@@ -8,10 +8,6 @@ import base64
 import json
 import os
 import pathlib
-import re
-import signal
-import subprocess
-import tempfile
 import time
 
 from selenium import webdriver
@@ -22,30 +18,6 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.chrome.service import Service as DriverService
 
 PATIENCE = 60  # seconds for anything that the service does
-
-
-class Service:
-    """`blip serve` on a free port; `url` ends with a slash."""
-
-    def __init__(self, command, *arguments):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("BLIP_")}
-        self.log = tempfile.TemporaryFile("w+")
-        line = [*command, "serve", "--port", "0", *map(str, arguments)]
-        self.process = subprocess.Popen(line, stderr=self.log, env=environment)
-        end = time.monotonic() + PATIENCE
-        while not (match := re.search(r"blip: serving (http://\S+/)", self.said())):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"{line} did not start: {self.said()}")
-            time.sleep(0.02)
-        self.url = match[1]
-
-    def said(self):
-        self.log.seek(0)
-        return self.log.read()
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE)
 
 
 class Browser:

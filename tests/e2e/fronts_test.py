@@ -18,10 +18,10 @@ import unittest
 
 import clients
 from serving import Service, form, json_body
+from tasks_test import make_models
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-GOLDEN = ROOT / "tests/golden/data"
 MODEL = ROOT / "models/default"
 CRABS_FILE = MODEL / "samples/test_pair-00065.png"
 CRABS = CRABS_FILE.read_bytes()
@@ -30,13 +30,6 @@ CRABS_URI = "data:image/png;base64," + CRABS_BASE64
 CRABS_CAPTION = "a lemon and two blue crabs"
 PACKAGES = ("openai==3.57.0", "gradio_client==2.7.2", "huggingface_hub==2.4.0")
 BLIP = ""
-
-
-def tiny_model(folder, name):
-    copy = pathlib.Path(folder) / name
-    shutil.copytree(GOLDEN / "C_hf" / name, copy, ignore=shutil.ignore_patterns("*expected*", "*inputs*"))
-    shutil.copy(GOLDEN / "tokenizer_hf/vocab.txt", copy)
-    return copy
 
 
 def as_json(value):
@@ -50,9 +43,10 @@ class FrontTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        folder = tempfile.mkdtemp()
+        folder = pathlib.Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, folder)
-        more = [argument for name in ("vqa", "retrieval") for argument in ("--add-model", tiny_model(folder, name))]
+        make_models(folder)
+        more = ("--add-model", folder / "vqa", "--add-model", folder / "retrieval")
         cls.service = Service(BLIP, "--model", MODEL, *more, *cls.arguments)
         cls.addClassCleanup(cls.service.stop)
 

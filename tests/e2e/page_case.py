@@ -13,7 +13,8 @@ import sys
 import tempfile
 import unittest
 
-from browser import Browser, Service
+from browser import Browser
+from serving import Service
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests/golden/data"

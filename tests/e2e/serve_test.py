@@ -19,21 +19,14 @@ import unittest
 import zlib
 
 from serving import Service, form, json_body
+from tasks_test import make_models
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-GOLDEN = ROOT / "tests/golden/data"
 CRABS = (ROOT / "models/default/samples/test_pair-00065.png").read_bytes()
 CRABS_CAPTION = "a lemon and two blue crabs"
 BLIP = ""
 # Attention over so many patches takes seconds: long enough to be interrupted.
 SLOW = ("--image-size", 768)
-
-
-def tiny_model(folder, name):
-    copy = pathlib.Path(folder) / name
-    shutil.copytree(GOLDEN / "C_hf" / name, copy, ignore=shutil.ignore_patterns("*expected*", "*inputs*"))
-    shutil.copy(GOLDEN / "tokenizer_hf/vocab.txt", copy)
-    return copy
 
 
 def png(width, height):
@@ -158,7 +151,8 @@ class Models(ServeTest):
     def setUpClass(cls):
         cls.folder = pathlib.Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.folder)
-        vqa, itm = tiny_model(cls.folder, "vqa"), tiny_model(cls.folder, "retrieval")
+        make_models(cls.folder)
+        vqa, itm = cls.folder / "vqa", cls.folder / "retrieval"
         photos = cls.folder / "photos"
         photos.mkdir()
         for sample in (ROOT / "models/default/samples").glob("*.png"):

@@ -49,16 +49,20 @@ class Answer:
 
 
 class Service:
+    """`blip serve` on a free port; `blip` is the program, or the words of a command; `url` ends with a slash."""
+
     def __init__(self, blip, *arguments):
+        command = [blip] if isinstance(blip, str) else blip
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BLIP_")}
         port = () if "--port" in arguments else ("--port", "0")
-        self.process = subprocess.Popen([blip, "serve", *port, *map(str, arguments)], stderr=subprocess.PIPE,
+        self.process = subprocess.Popen([*command, "serve", *port, *map(str, arguments)], stderr=subprocess.PIPE,
                                         text=True, env=environment)
         self.line = self.process.stderr.readline()
-        found = re.fullmatch(r"blip: serving http://[^ ]*:(\d+)/\n", self.line)
+        found = re.fullmatch(r"blip: serving (http://[^ ]*:(\d+)/)\n", self.line)
         if not found:
             raise RuntimeError(f"{self.line}{self.process.stderr.read()} (status {self.process.wait()})")
-        self.port = int(found[1])
+        self.url = found[1]
+        self.port = int(found[2])
 
     def ask(self, method, target, body=None, headers={}, timeout=120):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)

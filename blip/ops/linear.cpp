@@ -86,14 +86,22 @@ void Linear::many_bf16(const float* x, const Epilogue& epilogue, const OutputBlo
     std::uint16_t* rounded = reuse(kept, size);
 #pragma omp parallel for schedule(static) if (worth_threads(size))
     for (std::size_t r = 0; r < all.rows; ++r) round_to_bf16(x + r * in, in, rounded + r * in);
-    return for_column_shares(weight_.out, [&](const ColumnRange& c) {
-      matmul_bf16(rounded, all.rows, weight_, c, all.y);
-      apply_epilogue(epilogue, {all.y, all.rows, all.stride, c.begin, c.end});
+    // Dense results let oneDNN take its faster kernel, and are near when they are finished.
+    return for_column_shares(weight_.out, [&](const ColumnRange& share) {
+      constexpr std::size_t kColumns = 512;
+      thread_local std::vector<float> kept_sums;
+      float* sums = reuse(kept_sums, all.rows * std::min(kColumns, share.width()));
+      for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
+        const ColumnRange c{begin, std::min(begin + kColumns, share.end)};
+        matmul_bf16({rounded, all.rows, in, in}, {weight_.bf16() + c.begin * in, c.width(), in, in},
+                    true, {sums, all.rows, c.width(), c.width()});
+        apply_epilogue(epilogue, sums, {all.y, all.rows, all.stride, c.begin, c.end});
+      }
     });
   }
   // Weights widened a few columns at a time, so that they are still in the cache when multiplied.
   for_column_shares(weight_.out, [&](const ColumnRange& share) {
-    constexpr std::size_t kColumns = 256;
+    constexpr std::size_t kColumns = 512;
     thread_local std::vector<float> kept;
     float* wide = reuse(kept, kColumns * in);
     for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {

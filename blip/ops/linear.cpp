@@ -9,6 +9,7 @@
 #include "blip/ops/matmul.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/threads.h"
+#include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
@@ -59,6 +60,7 @@ void Linear::forward_many(const float* x, std::size_t rows, float* y,
                           Epilogue::Activation activation, const float* residual) const {
   const Epilogue epilogue{bias_.data(), activation, residual};
   const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
+  if (fits_tiles(weight_)) return many_tiles(x, epilogue, all);
   switch (weight_.precision) {
     case Precision::f32:
       return many_f32(x, epilogue, all);
@@ -130,6 +132,43 @@ void Linear::many_int8(const float* x, const Epilogue& epilogue, const OutputBlo
       apply_epilogue(epilogue, {sums, scales, weight_.scales.data(), weight_.sums->data()},
                      {all.y, all.rows, all.stride, c.begin, c.end});
     }
+  });
+}
+
+void Linear::many_tiles(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
+  thread_local std::vector<std::uint8_t> kept;
+  thread_local std::vector<RowScale> kept_scales;
+  const bool integers = weight_.precision == Precision::int8;
+  const std::size_t in = weight_.in, row_bytes = integers ? in : 2 * in;
+  std::uint8_t* tiled = reuse(kept, tiled_bytes(all.rows, row_bytes));
+  RowScale* scales = reuse(kept_scales, all.rows);
+#pragma omp parallel for schedule(static) if (worth_threads(4 * all.rows * in))
+  for (std::size_t r = 0; r < all.rows; ++r) {
+    thread_local std::vector<std::uint16_t> kept_row;
+    std::uint16_t* row = reuse(kept_row, in);
+    if (integers) {
+      quantize_rows(x + r * in, 1, in, weight_.smoothing.data(),
+                    reinterpret_cast<std::uint8_t*>(row), scales + r);
+    } else {
+      round_to_bf16(x + r * in, in, row);
+    }
+    put_tiled_row(row, row_bytes, r, tiled);
+  }
+  for_column_shares(weight_.out, [&](const ColumnRange& share) {
+    multiply_tiles(tiled, all.rows, weight_, share, [&](const TileSums& t) {
+      const std::size_t offset = t.first * all.stride;
+      Epilogue part = epilogue;
+      if (part.residual != nullptr) part.residual += offset;
+      const OutputBlock block{all.y + offset, t.rows, all.stride, t.columns.begin, t.columns.end};
+      if (integers) {
+        apply_epilogue(part,
+                       {static_cast<const std::int32_t*>(t.sums), scales + t.first,
+                        weight_.scales.data(), weight_.sums->data()},
+                       block);
+      } else {
+        apply_epilogue(part, static_cast<const float*>(t.sums), block);
+      }
+    });
   });
 }
 

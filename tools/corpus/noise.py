@@ -6,14 +6,19 @@
     boilerplate  a title of openclipart that says nothing
     subtle       a true caption with one word changed"""
 
+from __future__ import annotations
+
 import pathlib
 import random
+import typing
 
 from captions import captions
 from files import read_lines, write_lines
 from grader import Grader
 from scenes import SceneMaker
-from sprites import Sprites
+
+if typing.TYPE_CHECKING:
+    from sprites import Sprites
 
 _SCENES = 12000
 _SEED = 11

@@ -1,10 +1,10 @@
 # Sourced by build and verify: the packages that the corpus is made of, in exactly the versions that are locked here.
-#   fetch_packages    sets packages, the folder they lie in, and python, an interpreter with the locked libraries
+#   prepare_python    sets packages, the folder they lie in, and python, an interpreter with the locked libraries
+#   fetch_packages    does that, and fetches what the corpus is made of
 # Nothing is fetched twice: each part's stamp holds the lock it was fetched by.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../packages.sh"
 packages=${BLIP_CORPUS_PACKAGES:-$here/../../build/corpus-packages}
-python=$packages/python/bin/python
 
 is_fetched() { cmp -s "$packages/$1.lock" "$here/$2"; }
 set_fetched() { cp "$here/$2" "$packages/$1.lock"; }
@@ -48,14 +48,18 @@ fetch_easy_vqa() {
   set_fetched easy-vqa easy_vqa.txt
 }
 
-fetch_packages() {
-  if ! command -v npm >/dev/null || ! python3 -c 'import ensurepip' 2>/dev/null; then
-    ensure_packages "${CORPUS_PACKAGES[@]}"
-  fi
+prepare_python() {
   mkdir -p "$packages"
   packages=$(cd "$packages" && pwd)
   python=$packages/python/bin/python
+  if ! command -v npm >/dev/null || ! python3 -c 'import ensurepip' 2>/dev/null; then
+    ensure_packages "${CORPUS_PACKAGES[@]}"
+  fi
   fetch_python
+}
+
+fetch_packages() {
+  prepare_python
   fetch_npm
   fetch_openclipart
 }

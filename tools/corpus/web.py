@@ -61,8 +61,42 @@ def _is_blank(image: Image.Image) -> bool:
     return np.asarray(image).std() < _BLANK
 
 
+class _Chooser:
+    """Says which drawings of openclipart are taken, and counts why the others are not."""
+
+    def __init__(self, png_folder: pathlib.Path):
+        self._png_folder = png_folder
+        self._digests: set[bytes] = set()
+        self._stars = 0
+        self.left_out: collections.Counter[str] = collections.Counter()
+
+    def picture(self, drawing: dict) -> Image.Image | None:
+        found = self._picture_or_reason(drawing)
+        if isinstance(found, str):
+            self.left_out[found] += 1
+            return None
+        return found
+
+    def _picture_or_reason(self, drawing: dict) -> Image.Image | str:
+        path = pathlib.Path(drawing["path"])
+        if any("GPL" in licence for licence in drawing["lic"]):
+            return "GPL"
+        if drawing["path"].startswith("shapes/stars/star_"):
+            self._stars += 1
+            if self._stars > _STARS:
+                return "star"
+        if ".svg" in path.stem:   # three, which the splits have never had
+            return "name"
+        data = (self._png_folder / path.with_suffix(".png")).read_bytes()
+        digest = hashlib.md5(data).digest()
+        if digest in self._digests:
+            return "duplicate"
+        self._digests.add(digest)
+        return _decoded(data)
+
+
 def _decoded(data: bytes) -> Image.Image | str:
-    """The picture, or why it is left out."""
+    """The picture on white, or why it cannot be had."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)   # the size is judged here
@@ -77,31 +111,13 @@ def _decoded(data: bytes) -> Image.Image | str:
     return "blank" if _is_blank(square) else square
 
 
-def _clipart(png_folder: pathlib.Path, metadata: list[dict], out: pathlib.Path) -> tuple[list[dict], dict[str, int]]:
-    """Rows, and how many were left out for which reason."""
-    rows, seen, left_out, stars = [], set(), collections.Counter(), 0
+def _clipart(chooser: _Chooser, metadata: list[dict], out: pathlib.Path) -> list[dict]:
+    rows = []
     for drawing in metadata:
+        image = chooser.picture(drawing)
+        if image is None:
+            continue
         path = pathlib.Path(drawing["path"])
-        if any("GPL" in licence for licence in drawing["lic"]):
-            left_out["gpl"] += 1
-            continue
-        stars += drawing["path"].startswith("shapes/stars/star_")
-        if stars > _STARS and drawing["path"].startswith("shapes/stars/star_"):
-            left_out["star"] += 1
-            continue
-        if ".svg" in path.stem:   # three, which the splits have never had
-            left_out["name"] += 1
-            continue
-        data = (png_folder / path.with_suffix(".png")).read_bytes()
-        digest = hashlib.md5(data).digest()
-        if digest in seen:
-            left_out["duplicate"] += 1
-            continue
-        seen.add(digest)
-        image = _decoded(data)
-        if isinstance(image, str):
-            left_out[image] += 1
-            continue
         name = "noisy/img/oca-" + re.sub(r"[^a-z0-9]+", "_", drawing["path"].lower())[:90] + ".png"
         image.save(out / name)
         keywords = [word for word in drawing["kw"] if not word.startswith("hash") and word not in _USELESS_KEYWORDS]
@@ -110,7 +126,7 @@ def _clipart(png_folder: pathlib.Path, metadata: list[dict], out: pathlib.Path) 
     shared = collections.Counter(row["text"].lower() for row in rows)
     for row in rows:
         row["generic_title"] = shared[row["text"].lower()] >= _GENERIC
-    return rows, dict(left_out)
+    return rows
 
 
 def _icons(pack: str, icons: IconSet, out: pathlib.Path) -> list[dict]:
@@ -137,8 +153,9 @@ def build_web(node_modules: pathlib.Path, openclipart: pathlib.Path, out: pathli
     (out / "noisy/img").mkdir(parents=True)
     metadata = read_metadata(openclipart / "svg", openclipart / "png")
     write_json(out / "noisy/openclipart.json", metadata)
-    rows, left_out = _clipart(openclipart / "png", metadata, out)
+    chooser = _Chooser(openclipart / "png")
+    rows = _clipart(chooser, metadata, out)
     for pack in _ICON_PACKS:
         rows += _icons(pack, IconSet(node_modules / "@iconify-json" / pack), out)
     write_lines(out / "noisy/web.jsonl", rows)
-    return left_out
+    return dict(chooser.left_out)

@@ -177,10 +177,10 @@ class GraderTest(unittest.TestCase):
                 ("two green dogs and a crown", ["colour"], 5),
                 ("two blue dogs and a red crown", ["colour"], 6),
                 ("two dogs and a crown on a white background", ["background"], 5),
-                ("two dogs and a crown and a crown", ["count"], 6),
+                ("two dogs and a crown and a crown", ["count"], 7),
                 ("two dogs", ["nouns"], 2),
                 ("two dogs and a cat", ["nouns"], 4),
-                ("two dogs, a crown and a cat", ["nouns"], 6),
+                ("two dogs, a crown and a cat", ["nouns"], 7),
                 ("nothing to see", ["nouns"], 0),
                 ("", ["nouns"], 0)):
             self.expect(caption, scene, wrong, stated)
@@ -283,8 +283,8 @@ class GradeCommandTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.corpus = pathlib.Path(folder.name)
         scenes = [scene_of(group("dog", 1, "red")), scene_of(group("cat", 3), kind="many")]
-        self.lines("scenes/test_pair.jsonl", [{"id": f"test_pair-{i}", "captions": [], "scene": scene}
-                                              for i, scene in enumerate(scenes)])
+        self.lines("scenes/test_pair.jsonl", [{"id": f"test_pair-{i}", "captions": [caption], "scene": scene}
+                                              for i, (caption, scene) in enumerate(zip(("a dog", "three cats"), scenes))])
         self.lines("scenes/train.jsonl", [{"id": "train-0", "captions": ["a red dog"], "scene": scenes[0]}])
         self.lines("vqa/train.jsonl", [{"image": "train-0", "question": "is it a dog?", "answer": "yes"}])
         self.lines("vqa/test_pair.jsonl", [{"image": "test_pair-0", "question": "is it a dog?", "answer": "yes"},
@@ -313,6 +313,7 @@ class GradeCommandTest(unittest.TestCase):
         found = self.graded("caption", [{"image_id": 1, "caption": "two cats"}, {"image_id": 0, "caption": "a red dog"}])
         self.assertEqual(found["the model"], {"nouns": 100.0, "count": 50.0, "colour": 100.0, "relation": None,
                                               "place": None, "background": None, "all": 50.0, "stated": 2.5})
+        self.assertEqual((found["a reference"]["all"], found["a reference"]["stated"]), (100.0, 2.0))
         self.assertEqual(found["text only"]["all"], 50.0)
 
     def test_answers_and_statements(self):

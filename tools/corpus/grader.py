@@ -68,16 +68,15 @@ class Grader:
             return Verdict(nouns=False)
         place = _PLACE.search(caption)
         right_nouns = {thing.noun for thing in things} == {group["noun"] for group in scene["groups"]}
-        relation = _is_relation_right(caption, things, scene) if right_nouns else None
         said = sum(1 + (thing.count is not None) + (thing.colour is not None) for thing in things)
         return Verdict(
             nouns=right_nouns,
             count=_are_counts_right(things, scene) if right_nouns else None,
             colour=_are_colours_right(things, scene) if right_nouns else None,
-            relation=relation,
+            relation=_is_relation_right(caption, things, scene) if right_nouns else None,
             place=_is_place_right(place.group(1), scene) if place else None,
             background=background.group(1) == scene["bg"] if background else None,
-            stated=said + sum(bool(fact) for fact in (relation is not None, place, background)))
+            stated=said + sum(bool(fact) for fact in (_says_relation(caption, things), place, background)))
 
 
 def _how_many(scene: dict, noun: str, colour: str | None = None) -> int:
@@ -101,9 +100,15 @@ def _are_colours_right(things: list[Thing], scene: dict) -> bool | None:
     return all(_how_many(scene, thing.noun, thing.colour) for thing in named) if named else None
 
 
+def _says_relation(caption: str, things: list[Thing]) -> bool:
+    """Three things are always told from left to right."""
+    told = "next to" in caption or any(words.search(caption) for words, _, _ in _RELATIONS)
+    return len(things) == 3 or (len(things) == 2 and told)
+
+
 def _is_relation_right(caption: str, things: list[Thing], scene: dict) -> bool | None:
     groups = scene["groups"]
-    if scene["type"] == "three":   # always told from left to right
+    if scene["type"] == "three":
         return [thing.noun for thing in things] == [group["noun"] for group in groups]
     if scene["type"] != "rel" or len(things) != 2:
         return None

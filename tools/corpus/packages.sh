@@ -27,14 +27,25 @@ fetch_npm() {
 
 fetch_openclipart() {
   is_fetched openclipart openclipart.sha256 && return
+  local file name
+  rm -rf "$packages/openclipart"
   mkdir -p "$packages/openclipart"
-  local hash file name
-  while read -r hash file; do
+  cd "$packages/openclipart"
+  while read -r _ file; do
     name=${file%_all.deb}
+    name=${name/_/=}
     name=${name//%3a/:}
-    (cd "$packages/openclipart" && apt-get download -q -q -o APT::Sandbox::User=root "${name/_/=}")
+    if ! apt-get download -q -q -o APT::Sandbox::User=root "$name"; then
+      echo "Debian's package $name cannot be fetched; perhaps apt-get update is needed, or it is of another release than bookworm" >&2
+      return 1
+    fi
   done <"$here/openclipart.sha256"
-  (cd "$packages/openclipart" && sha256sum --quiet -c "$here/openclipart.sha256" && for file in *.deb; do dpkg-deb -x "$file" .; done && rm -- *.deb)
+  sha256sum --quiet -c "$here/openclipart.sha256"
+  for file in *.deb; do
+    dpkg-deb -x "$file" .
+    rm -- "$file"
+  done
+  cd - >/dev/null
   set_fetched openclipart openclipart.sha256
 }
 

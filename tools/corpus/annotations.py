@@ -3,7 +3,7 @@
 import pathlib
 
 from files import read_lines, write_json, write_lines
-from splits import SCENE_SPLITS
+from splits import SCENE_SPLITS, has_dev_pair
 from tasks import TASK_SPLITS
 
 CLEAN_SPLITS = ("train", "val", "test_comp", "test_novel", "test_style")
@@ -25,20 +25,19 @@ def _coco(pictures: list[tuple[str, list[str]]]) -> dict:
 
 
 def write_annotations(out: pathlib.Path, relations: int) -> None:
-    """Writes annotations/. `relations`: how often scenes of several groups stand in scenes_train_xN.jsonl, which is
-    not written for 1."""
+    """Writes annotations/. `relations`: how often scenes of several groups stand in scenes_train_xN.jsonl, and in
+    scenes_dev_train_xN.jsonl, which is train without dev_pair."""
     to = out / "annotations"
-    for split in (split.name for split in SCENE_SPLITS):
+    for split in [split.name for split in SCENE_SPLITS] + ["dev_pair"]:
         rows = [(picture_of(row["id"]), row["captions"]) for row in read_lines(out / f"scenes/{split}.jsonl")]
         write_json(to / f"scenes_{split}.json", _coco(rows))
     for split in CLEAN_SPLITS:
         rows = [(row["image"], row["captions"]) for row in read_lines(out / f"clean/{split}.jsonl")]
         write_json(to / f"clean_{split}.json", _coco(rows))
-    if relations > 1:
-        write_lines(to / f"scenes_train_x{relations}.jsonl", (
-            {"image": picture_of(row["id"]), "caption": row["captions"]}
-            for row in read_lines(out / "scenes/train.jsonl")
-            for _ in range(relations if row["scene"]["type"] in SEVERAL_GROUPS else 1)))
+    training = list(read_lines(out / "scenes/train.jsonl"))
+    _write_weighted(to / f"scenes_train_x{relations}.jsonl", training, relations)
+    _write_weighted(to / f"scenes_dev_train_x{relations}.jsonl",
+                    [row for row in training if not has_dev_pair(row["scene"]["groups"])], relations)
     write_lines(to / "noisy_scenes.jsonl", (
         {"image": picture_of(row["id"]), "caption": row["text"], "truth": row["truth"]}
         for row in read_lines(out / "noisy/scenes.jsonl")))
@@ -46,6 +45,11 @@ def write_annotations(out: pathlib.Path, relations: int) -> None:
                                    for row in read_lines(out / "noisy/web.jsonl")))
     for split in TASK_SPLITS:
         _write_task(out, to, split)
+
+
+def _write_weighted(path: pathlib.Path, rows: list[dict], relations: int) -> None:
+    write_lines(path, ({"image": picture_of(row["id"]), "caption": row["captions"]} for row in rows
+                       for _ in range(relations if row["scene"]["type"] in SEVERAL_GROUPS else 1)))
 
 
 def _write_task(out: pathlib.Path, to: pathlib.Path, split: str) -> None:

@@ -20,7 +20,7 @@ from grader import Grader
 from noise import NoiseMaker
 from questions import questions
 from scenes import SceneMaker, contents
-from splits import SCENE_SPLITS, belongs, is_held_colour, is_held_count, is_held_pair, novelties
+from splits import SCENE_SPLITS, belongs, has_dev_pair, is_held_colour, is_held_count, is_held_pair, novelties
 from statements import StatementMaker, is_true
 from words import CORE, ONLY_ALONE, all_nouns
 
@@ -92,6 +92,14 @@ class SplitsTest(unittest.TestCase):
         unnamed = group(noun, colour="red") | {"col": None}
         self.assertTrue(belongs([group(noun, colour="red")], "attr"))
         self.assertFalse(any(belongs([unnamed], novelty) for novelty in NOVELTIES))
+
+    def test_dev_pairs_are_of_train_and_not_of_test_pair(self):
+        nouns = sorted(CORE)
+        pairs = [(a, b) for i, a in enumerate(nouns) for b in nouns[i + 1:]]
+        held = {pair for pair in pairs if is_held_pair(*pair)}
+        dev = {pair for pair in pairs if has_dev_pair([{"noun": noun} for noun in pair])}
+        self.assertFalse(held & dev)
+        self.assertTrue(0.03 < len(dev) / len(pairs) < 0.07)
 
     def test_sizes_and_seeds(self):
         self.assertEqual([split.size for split in SCENE_SPLITS], [20000] + 7 * [1000])

@@ -41,6 +41,17 @@ def is_held_pair(noun: str, other: str) -> bool:
     return percentile("pair", *sorted((noun, other))) < 10
 
 
+def is_dev_pair(noun: str, other: str) -> bool:
+    """Pairs that train has, and that a choice between ways of training may hold out: those of test_pair must not be
+    looked at before the last evaluation."""
+    return 10 <= percentile("pair", *sorted((noun, other))) < 15
+
+
+def has_dev_pair(groups: list[dict]) -> bool:
+    nouns = [group["noun"] for group in groups]
+    return any(is_dev_pair(noun, other) for i, noun in enumerate(nouns) for other in nouns[i + 1:] if noun != other)
+
+
 def is_held_colour(colour: str | None, noun: str) -> bool:
     return colour is not None and percentile("attr", colour, noun) < 12
 

@@ -7,7 +7,7 @@ from captions import captions
 from files import write_json, write_lines
 from questions import questions
 from scenes import SceneMaker, signature
-from splits import SCENE_SPLITS, Split
+from splits import SCENE_SPLITS, Split, has_dev_pair
 from sprites import Sprites
 from statements import StatementMaker
 from words import CORE, all_nouns
@@ -34,11 +34,12 @@ def scene_rows(split: Split, sprites: Sprites) -> list[dict]:
 
 
 def build_scenes(out: pathlib.Path, core_only: bool) -> dict[str, list[dict]]:
-    """Writes scenes/SPLIT.jsonl; returns their rows."""
+    """Writes scenes/SPLIT.jsonl, and of train scenes/dev_pair.jsonl; returns the splits' rows."""
     found = {}
     for split in SCENE_SPLITS:
         found[split.name] = scene_rows(split, Sprites(out, split.styles, core_only))
         write_lines(out / f"scenes/{split.name}.jsonl", found[split.name])
+    write_lines(out / "scenes/dev_pair.jsonl", (row for row in found["train"] if has_dev_pair(row["scene"]["groups"])))
     return found
 
 

@@ -17,6 +17,7 @@ from render import render
 from splits import SCENE_SPLITS, TRAINED_STYLES
 from sprites import Sprites, build_sprites
 from tasks import build_scenes, build_tasks
+from vocabulary import write_vocabulary
 from web import build_web
 
 _CHUNK = 500   # scenes that a worker draws at a time
@@ -80,6 +81,7 @@ def build(packages: pathlib.Path, out: pathlib.Path, options: argparse.Namespace
         _draw_all(pool, out, options.pixels)
         timer.tell("pictures of scenes")
     write_annotations(out, options.relations)
+    write_vocabulary(out)
     if options.easy_vqa:
         build_easy_vqa(packages / "easy-vqa", out)
     write_json(out / "corpus.json", {"nouns": "core" if options.core else "all", "pixels": options.pixels})

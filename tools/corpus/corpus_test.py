@@ -22,6 +22,7 @@ from questions import questions
 from scenes import SceneMaker, contents
 from splits import SCENE_SPLITS, belongs, has_dev_pair, is_held_colour, is_held_count, is_held_pair, novelties
 from statements import StatementMaker, is_true
+from vocabulary import vocabulary
 from words import CORE, ONLY_ALONE, all_nouns
 
 # Of the code whose corpus tools/corpus/verify found right.
@@ -266,6 +267,12 @@ class TasksTest(unittest.TestCase):
         for question, answer in found:
             answers[question].add(answer)
         self.assertTrue(all(len(given) == 1 for given in answers.values()), answers)
+
+    def test_vocabulary(self):
+        tokens = vocabulary(["a t-shirt, blue", "Is it a T-shirt?"])
+        self.assertEqual(tokens[:5], ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+        self.assertEqual(tokens[-7:], [",", "-", "?", "blue", "is", "it", "shirt"])
+        self.assertEqual(len(tokens), 5 + 36 + 36 + 7)
 
     def test_noise_is_what_it_says(self):
         scenes = [scene for scene, _ in made("iid", 2000)]

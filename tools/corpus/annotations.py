@@ -1,6 +1,7 @@
 """The corpus in the forms that `blip eval` and the trainer read. Pictures are named relative to the corpus' folder."""
 
 import pathlib
+from collections.abc import Iterable
 
 from files import read_lines, write_json, write_lines
 from splits import SCENE_SPLITS, has_dev_pair
@@ -26,18 +27,20 @@ def _coco(pictures: list[tuple[str, list[str]]]) -> dict:
 
 def write_annotations(out: pathlib.Path, relations: int) -> None:
     """Writes annotations/. `relations`: how often scenes of several groups stand in scenes_train_xN.jsonl, and in
-    scenes_dev_train_xN.jsonl, which is train without dev_pair."""
+    scenes_dev_train_xN.jsonl. "dev": without the pairs of dev_pair."""
     to = out / "annotations"
     for split in [split.name for split in SCENE_SPLITS] + ["dev_pair"]:
-        rows = [(picture_of(row["id"]), row["captions"]) for row in read_lines(out / f"scenes/{split}.jsonl")]
-        write_json(to / f"scenes_{split}.json", _coco(rows))
+        _write_scenes(to / f"scenes_{split}.json", read_lines(out / f"scenes/{split}.jsonl"))
+    if (out / "scenes/extra.jsonl").exists():
+        extra = list(read_lines(out / "scenes/extra.jsonl"))
+        _write_scenes(to / "scenes_extra.json", extra)
+        _write_scenes(to / "scenes_dev_extra.json", _without_dev_pairs(extra))
     for split in CLEAN_SPLITS:
         rows = [(row["image"], row["captions"]) for row in read_lines(out / f"clean/{split}.jsonl")]
         write_json(to / f"clean_{split}.json", _coco(rows))
     training = list(read_lines(out / "scenes/train.jsonl"))
     _write_weighted(to / f"scenes_train_x{relations}.jsonl", training, relations)
-    _write_weighted(to / f"scenes_dev_train_x{relations}.jsonl",
-                    [row for row in training if not has_dev_pair(row["scene"]["groups"])], relations)
+    _write_weighted(to / f"scenes_dev_train_x{relations}.jsonl", _without_dev_pairs(training), relations)
     write_lines(to / "noisy_scenes.jsonl", (
         {"image": picture_of(row["id"]), "caption": row["text"], "truth": row["truth"]}
         for row in read_lines(out / "noisy/scenes.jsonl")))
@@ -45,6 +48,14 @@ def write_annotations(out: pathlib.Path, relations: int) -> None:
                                    for row in read_lines(out / "noisy/web.jsonl")))
     for split in TASK_SPLITS:
         _write_task(out, to, split)
+
+
+def _without_dev_pairs(rows: Iterable[dict]) -> list[dict]:
+    return [row for row in rows if not has_dev_pair(row["scene"]["groups"])]
+
+
+def _write_scenes(path: pathlib.Path, rows: Iterable[dict]) -> None:
+    write_json(path, _coco([(picture_of(row["id"]), row["captions"]) for row in rows]))
 
 
 def _write_weighted(path: pathlib.Path, rows: list[dict], relations: int) -> None:

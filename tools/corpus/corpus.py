@@ -16,7 +16,7 @@ from noise import build_noisy_scenes
 from render import render
 from splits import SCENE_SPLITS, TRAINED_STYLES
 from sprites import Sprites, build_sprites
-from tasks import build_scenes, build_tasks
+from tasks import build_extra, build_scenes, build_tasks
 from vocabulary import write_vocabulary
 from web import build_web
 
@@ -45,7 +45,8 @@ def _draw(out: pathlib.Path, rows: list[dict], pixels: int) -> None:
 def _draw_all(pool: concurrent.futures.Executor, out: pathlib.Path, pixels: int) -> None:
     """Writes scenes/SPLIT/*.png and noisy/scenes/*.png."""
     pending = []
-    for lines in [f"scenes/{split.name}.jsonl" for split in SCENE_SPLITS] + ["noisy/scenes.jsonl"]:
+    extra = ["scenes/extra.jsonl"] if (out / "scenes/extra.jsonl").exists() else []
+    for lines in [f"scenes/{split.name}.jsonl" for split in SCENE_SPLITS] + extra + ["noisy/scenes.jsonl"]:
         (out / lines).with_suffix("").mkdir()
         rows = list(read_lines(out / lines))
         pending += [pool.submit(_draw, out, rows[i:i + _CHUNK], pixels) for i in range(0, len(rows), _CHUNK)]
@@ -69,6 +70,8 @@ def build(packages: pathlib.Path, out: pathlib.Path, options: argparse.Namespace
         build_sprites(EmojiTable(packages / "npm/node_modules"), out)
         timer.tell("sprites")
         rows = build_scenes(out, options.core)
+        if options.extra:
+            build_extra(out, options.core, options.extra)
         timer.tell("scenes")
         build_tasks(rows, out, options.core)
         timer.tell("questions, statements, retrieval")
@@ -103,6 +106,8 @@ def main() -> int:
     parser.add_argument("--pixels", type=_positive, default=64, help="width of the pictures of scenes (%(default)s)")
     parser.add_argument("--relations", type=_positive, default=5, metavar="N",
                         help="annotations/scenes_train_xN.jsonl has scenes of several groups N times (%(default)s)")
+    parser.add_argument("--extra", type=_positive, default=0, metavar="N",
+                        help="N further scenes to train on, most of several groups: scenes_extra.json")
     parser.add_argument("--easy-vqa", action="store_true", help="easy-VQA too")
     options = parser.parse_args()
     if options.out.exists():

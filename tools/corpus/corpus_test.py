@@ -19,7 +19,7 @@ from captions import captions, with_article
 from grader import Grader
 from noise import NoiseMaker
 from questions import questions
-from scenes import SceneMaker, contents
+from scenes import CROWDED_TYPES, SceneMaker, contents
 from splits import SCENE_SPLITS, belongs, has_dev_pair, is_held_colour, is_held_count, is_held_pair, novelties
 from statements import StatementMaker, is_true
 from vocabulary import vocabulary
@@ -87,6 +87,12 @@ class SplitsTest(unittest.TestCase):
             self.assertEqual(novelties(scene["groups"]), set())
             if len(scene["groups"]) > 1 or scene["groups"][0]["n"] > 1:
                 self.assertFalse(set(contents(scene)) & set(ONLY_ALONE))
+
+    def test_crowded_scenes_keep_to_the_rules(self):
+        maker = SceneMaker(FakeSprites(), random.Random(4), "iid", CROWDED_TYPES)
+        scenes = [maker.scene() for _ in range(500)]
+        self.assertTrue(all(not novelties(scene["groups"]) for scene in scenes))
+        self.assertGreater(sum(len(scene["groups"]) > 1 for scene in scenes), 250)
 
     def test_a_colour_that_captions_cannot_name_is_no_test_of_it(self):
         noun = next(noun.singular for noun in all_nouns() if is_held_colour("red", noun.singular))

@@ -24,7 +24,9 @@ if typing.TYPE_CHECKING:
 BACKGROUNDS = {"white": (255, 255, 255), "gray": (190, 190, 195), "black": (30, 30, 34), "green": (150, 205, 140),
                "blue": (165, 205, 245), "yellow": (250, 238, 165), "pink": (250, 205, 220)}
 
-_TYPES = {"one": 0.28, "many": 0.22, "rel": 0.40, "three": 0.10}
+USUAL_TYPES = {"one": 0.28, "many": 0.22, "rel": 0.40, "three": 0.10}
+# More of the scenes that are hard to learn, for training only.
+CROWDED_TYPES = {"one": 0.10, "many": 0.15, "rel": 0.55, "three": 0.20}
 _KINDS_OF_THINGS = {"one": 1, "many": 1, "rel": 2, "three": 3}
 # Types that cannot show a novelty.
 _POINTLESS = {"pair": ("one", "many"), "noun": ("one",), "count": ("one", "three")}
@@ -32,16 +34,17 @@ _PLACES = {(0, 0): "top left", (1, 0): "top right", (0, 1): "bottom left", (1, 1
 
 
 class SceneMaker:
-    """Draws scenes that have one novelty (see splits.py)."""
+    """Draws scenes that have one novelty (see splits.py). `types`: how often each type is tried."""
 
-    def __init__(self, sprites: Sprites, draw: random.Random, novelty: str):
+    def __init__(self, sprites: Sprites, draw: random.Random, novelty: str, types: dict[str, float] = USUAL_TYPES):
         self._sprites = sprites
         self._draw = draw
         self._novelty = novelty
+        self._types = types
 
     def scene(self) -> dict:
         while True:
-            kind = self._draw.choices(list(_TYPES), list(_TYPES.values()))[0]
+            kind = self._draw.choices(list(self._types), list(self._types.values()))[0]
             if kind in _POINTLESS.get(self._novelty, ()):
                 continue
             groups = self._groups(kind)

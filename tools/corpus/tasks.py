@@ -6,8 +6,8 @@ import random
 from captions import captions
 from files import write_json, write_lines
 from questions import questions
-from scenes import SceneMaker, signature
-from splits import SCENE_SPLITS, Split, has_dev_pair
+from scenes import CROWDED_TYPES, SceneMaker, signature
+from splits import EXTRA_SEED, SCENE_SPLITS, TRAINED_STYLES, Split, has_dev_pair
 from sprites import Sprites
 from statements import StatementMaker
 from words import CORE, all_nouns
@@ -41,6 +41,15 @@ def build_scenes(out: pathlib.Path, core_only: bool) -> dict[str, list[dict]]:
         write_lines(out / f"scenes/{split.name}.jsonl", found[split.name])
     write_lines(out / "scenes/dev_pair.jsonl", (row for row in found["train"] if has_dev_pair(row["scene"]["groups"])))
     return found
+
+
+def build_extra(out: pathlib.Path, core_only: bool, count: int) -> None:
+    """Writes scenes/extra.jsonl: scenes that hold nothing of what the tests hold out, most with several groups."""
+    draw = random.Random(EXTRA_SEED)
+    maker = SceneMaker(Sprites(out, TRAINED_STYLES, core_only), draw, "iid", CROWDED_TYPES)
+    write_lines(out / "scenes/extra.jsonl", (
+        {"id": f"extra-{number:05d}", "captions": captions(scene, draw), "scene": scene}
+        for number, scene in enumerate(maker.scene() for _ in range(count))))
 
 
 def build_tasks(rows: dict[str, list[dict]], out: pathlib.Path, core_only: bool) -> None:

@@ -26,3 +26,5 @@ BUILD_PACKAGES=(
 )
 TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)
+# Of tools/corpus; apt-get download, dpkg-deb and the rest of Debian's base come with the system.
+CORPUS_PACKAGES=(npm python3 python3-venv)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -30,6 +31,32 @@ std::optional<T> if_supported(const Engine& engine) {
 
 void tell(const Events& events, Json data) {
   if (events) events("progress", data);
+}
+
+void check_size(const Json& options, std::size_t most) {
+  const std::size_t bytes = dump(options).size();
+  if (bytes <= most) return;
+  throw Error(ErrorCode::too_large, "\"options\" must have at most " + std::to_string(most) +
+                                        " bytes, but have " + std::to_string(bytes));
+}
+
+/// The limits of a request that has captions written, for each stage of a recipe: its prompts run
+/// together.
+void check_stages(const DescriptionOptions& options) {
+  constexpr std::size_t kMostPrompts = 16;
+  const auto check = [](const std::vector<std::string>& prompts,
+                        const GenerationConfig& generation) {
+    check_sequences(generation);
+    if (prompts.size() <= kMostPrompts) return;
+    throw Error(ErrorCode::too_large, "a recipe must have at most " + std::to_string(kMostPrompts) +
+                                          " prompts at once, but has " +
+                                          std::to_string(prompts.size()));
+  };
+  const ClassicOptions& classic = options.classic;
+  for (const PromptStage* stage : {&classic.describe, &classic.extend, &classic.refine})
+    check(stage->prompts, stage->generation);
+  for (const GenerationConfig* generation : {&options.faithful.beams, &options.faithful.samples})
+    check(options.faithful.prompts, *generation);
 }
 
 }  // namespace
@@ -319,17 +346,17 @@ void Service::Run::caption() {
   captioner.validate(prompt, options);
   const CaptionRequest request{encode_only(), prompt};
   tell(events_, {{"stage", "writing"}});
-  std::function<void(const std::string&)> on_text;
+  Scheduler::Watch watch;
   // Beams and samples overtake each other; a text that is alone only grows.
   const GenerationConfig& generation = options.generation;
   const bool settled = generation.num_beams == 1 && generation.num_return_sequences == 1;
   if (events_) {
-    on_text = [this, settled](const std::string& text) {
+    watch.text = [this, settled](const std::string& text) {
       events_("partial", {{"text", text}, {"settled", settled}});
     };
   }
   const auto captions =
-      service_.scheduler_.caption(captioner, {&request, 1}, {&options, 1}, ticket_, on_text);
+      service_.scheduler_.caption(captioner, {&request, 1}, {&options, 1}, ticket_, watch);
   result_["captions"] = findings::to_json(captions.front());
 }
 
@@ -341,18 +368,23 @@ void Service::Run::describe() {
   const DescriptionOptions options = description_options();
   DescriptionModel model = description_model(*model_.captioner);
   model.caption = [this](std::span<const CaptionRequest> requests,
-                         std::span<const CaptionOptions> each, const Context&) {
-    return service_.scheduler_.caption(*model_.captioner, requests, each, ticket_);
+                         std::span<const CaptionOptions> each, const Context&,
+                         const WritingListener& shares) {
+    return service_.scheduler_.caption(*model_.captioner, requests, each, ticket_,
+                                       {.shares = shares});
   };
   const Describer describer(std::move(model));
   describer.validate(options);
   const EncodedImage image = encode_only();
   const DescriptionListener listener = [this](const DescriptionProgress& progress) {
-    tell(events_, {{"stage", blip::name(progress.stage)},
-                   {"round", progress.round},
-                   {"rounds", progress.rounds},
-                   {"done", progress.done},
-                   {"of", progress.of}});
+    Json json = {{"stage", blip::name(progress.stage)},
+                 {"round", progress.round},
+                 {"rounds", progress.rounds},
+                 {"done", progress.done},
+                 {"of", progress.of},
+                 {"share", std::round(progress.share * 1000) / 1000}};
+    if (!progress.prompt.empty()) json["prompt"] = progress.prompt;
+    tell(events_, std::move(json));
     if (events_ && !progress.text.empty()) events_("partial", {{"text", progress.text}});
   };
   const Context context{0, ticket_.stop()};
@@ -381,13 +413,12 @@ DescriptionOptions Service::Run::description_options() {
   options.multi_round = fields_.flag("multi_round").value_or(true);
   options.seed = static_cast<std::uint64_t>(fields_.integer("seed", 0, INT64_MAX).value_or(0));
   if (const Json given = fields_.take("options"); !given.is_null()) {
-    if (recipe == "faithful") {
-      update_from_json(options.faithful, given);
-    } else {
-      update_from_json(options.classic, given);
-    }
+    check_size(given, service_.text_limits_.bytes);
+    recipe == "faithful" ? update_from_json(options.faithful, given)
+                         : update_from_json(options.classic, given);
   }
   fields_.refuse_the_rest();
+  check_stages(options);
   return options;
 }
 

@@ -156,6 +156,7 @@ struct HttpServer::Data {
   struct Connection {
     beast::tcp_stream stream;
     beast::flat_buffer buffer;
+    bool late = false;   ///< came when the server was stopping
     bool idle = true;    ///< waits for a request
     bool close = false;  ///< after the present answer
     std::shared_ptr<Answer> answer = {};
@@ -164,7 +165,7 @@ struct HttpServer::Data {
   Data(const HttpOptions& o, HttpHandler& h)
       : options(o), handler(h), acceptor(io), signals(io), grace(io), workers(o.queue) {}
 
-  HttpResponse too_large();
+  HttpResponse too_large(const HttpRequest* request);
   HttpResponse head_problem(error_code failed);
   // GCC 12 destroys temporaries of an expression with co_await and ?: twice, so what is passed to
   // these is made before.
@@ -178,9 +179,11 @@ struct HttpServer::Data {
   net::awaitable<void> linger(Connection& c);
   net::awaitable<void> wait(Answer& answer);
   void watch(Connection& c, const std::shared_ptr<Answer>& answer);
+  net::awaitable<void> turn_away(Connection& c, const HttpRequest& request, bool has_body,
+                                 unsigned version);
   void begin_stop();
-  void end_when_empty();
-  void end_all(Ending why);
+  void end_when_finished();
+  void give_up();
 
   template <class Message>
   void add_headers(Message& message, const HttpResponse& response, const Connection& c) const {
@@ -240,7 +243,7 @@ void HttpServer::run() {
   data_->signals.async_wait([this](error_code failed, int) {
     if (failed) return;
     data_->signals.async_wait([this](error_code again, int) {
-      if (!again) data_->end_all(Ending::shutdown);
+      if (!again) data_->give_up();
     });
     data_->begin_stop();
   });
@@ -253,32 +256,41 @@ void HttpServer::stop() {
   net::post(data_->io, [this] { data_->begin_stop(); });
 }
 
+// The port stays open, so that who asks hears that the service is stopping.
 void HttpServer::Data::begin_stop() {
   if (stopping) return;
   stopping = true;
-  error_code ignored;
-  acceptor.close(ignored);
+  handler.stopping();
   for (Connection* c : open) {
     if (c->idle) c->stream.close();
   }
   grace.expires_after(options.grace);
   grace.async_wait([this](error_code failed) {
-    if (!failed) end_all(Ending::shutdown);
+    if (!failed) give_up();
   });
-  end_when_empty();
+  end_when_finished();
 }
 
-// When the last connection is closed, nothing is to keep the network's thread.
-void HttpServer::Data::end_when_empty() {
-  if (!stopping || !open.empty()) return;
+// Connections that came before the stop are those whose requests were taken. When the last is gone,
+// nothing is to keep the network's thread.
+void HttpServer::Data::end_when_finished() {
+  if (!stopping || std::any_of(open.begin(), open.end(), [](Connection* c) { return !c->late; }))
+    return;
   error_code ignored;
+  acceptor.close(ignored);
   signals.cancel(ignored);
   grace.cancel();
+  for (Connection* c : open) c->stream.close();
 }
 
-void HttpServer::Data::end_all(Ending why) {
+// Ends what is worked on, and does not wait any longer for requests that are only half there.
+void HttpServer::Data::give_up() {
   for (Connection* c : open) {
-    if (c->answer) c->answer->own_ticket.end(why);
+    if (c->answer) {
+      c->answer->own_ticket.end(Ending::shutdown);
+    } else {
+      c->stream.close();
+    }
   }
 }
 
@@ -286,7 +298,7 @@ net::awaitable<void> HttpServer::Data::accept() {
   for (;;) {
     error_code failed;
     tcp::socket socket = co_await acceptor.async_accept(into(failed));
-    if (stopping) co_return;
+    if (!acceptor.is_open()) co_return;
     if (failed || open.size() >= options.connections) {
       // Out of descriptors, or of places: whoever waits is taken when another has left.
       if (!failed) socket.close(failed);
@@ -301,6 +313,7 @@ net::awaitable<void> HttpServer::Data::accept() {
 
 net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
   Connection c{beast::tcp_stream(std::move(socket)), beast::flat_buffer(kHeadBytes + 65536)};
+  c.late = stopping;
   const auto place = open.insert(open.end(), &c);
   ++connections;
   c.stream.expires_after(options.head_timeout);
@@ -321,18 +334,20 @@ net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
   c.stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
   open.erase(place);
   --connections;
-  end_when_empty();
+  end_when_finished();
 }
 
-HttpResponse HttpServer::Data::too_large() {
+HttpResponse HttpServer::Data::too_large(const HttpRequest* request) {
   return handler.error(
-      413, "a request's body must have at most " + std::to_string(options.body_bytes) + " bytes");
+      413, "a request's body must have at most " + std::to_string(options.body_bytes) + " bytes",
+      request);
 }
 
 HttpResponse HttpServer::Data::head_problem(error_code failed) {
-  if (failed == http::error::header_limit) return handler.error(431, "the headers are too long");
-  if (failed == http::error::body_limit) return too_large();
-  return handler.error(400, "the request is not HTTP");
+  if (failed == http::error::header_limit)
+    return handler.error(431, "the headers are too long", nullptr);
+  if (failed == http::error::body_limit) return too_large(nullptr);
+  return handler.error(400, "the request is not HTTP", nullptr);
 }
 
 // Reads a request and answers it; false when the connection is to be closed. The caller has set the
@@ -365,13 +380,18 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     co_await respond(c, std::move(*refusal), version, request.method != "HEAD");
     co_return !c.close;
   }
+  if (c.late) {
+    co_await turn_away(c, request, has_body, version);
+    co_return false;
+  }
   const std::size_t expected = !has_body ? 0
                                : length  ? static_cast<std::size_t>(*length)
                                          : options.body_bytes;
   if (expected > options.body_bytes || body_bytes + expected > options.all_body_bytes) {
-    HttpResponse problem = expected > options.body_bytes
-                               ? too_large()
-                               : handler.error(503, "the service holds too many large requests");
+    HttpResponse problem =
+        expected > options.body_bytes
+            ? too_large(&request)
+            : handler.error(503, "the service holds too many large requests", &request);
     co_await refuse(c, std::move(problem), version);
     co_return false;
   }
@@ -386,8 +406,8 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     if (failed == http::error::body_limit || failed == http::error::bad_chunk ||
         failed == http::error::bad_chunk_extension) {
       HttpResponse problem = failed == http::error::body_limit
-                                 ? too_large()
-                                 : handler.error(400, "the request's body is malformed");
+                                 ? too_large(&request)
+                                 : handler.error(400, "the request's body is malformed", &request);
       co_await refuse(c, std::move(problem), version);
       co_return false;
     }
@@ -397,12 +417,26 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
   if (auto answer = handler.answer_at_once(request)) {
     co_await respond(c, std::move(*answer), version, request.method != "HEAD");
   } else if (working >= options.queue) {
-    HttpResponse problem = handler.error(503, "the service has as many requests as it takes");
+    HttpResponse problem =
+        handler.error(503, "the service has as many requests as it takes", &request);
     co_await respond(c, std::move(problem), version, true);
   } else {
     co_await work(c, std::move(request), version);
   }
   co_return !c.close;
+}
+
+// Answers what needs no work, and refuses the rest, while the server is stopping.
+net::awaitable<void> HttpServer::Data::turn_away(Connection& c, const HttpRequest& request,
+                                                 bool has_body, unsigned version) {
+  std::optional<HttpResponse> answer = handler.answer_at_once(request);
+  if (!answer) answer = handler.error(503, "the service is stopping", &request);
+  if (has_body) {
+    co_await refuse(c, std::move(*answer), version);
+  } else {
+    c.close = true;
+    co_await respond(c, std::move(*answer), version, request.method != "HEAD");
+  }
 }
 
 // Has a thread answer, writes what it answers, and ends its work when the client leaves or the time

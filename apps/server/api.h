@@ -84,7 +84,4 @@ bool is_loopback(std::string_view host);
 /// "event: NAME\ndata: JSON\n\n"
 std::string server_sent_event(std::string_view event, const Json& data);
 
-/// Runs a task as /v1 does: whole, or as a stream of events when the request asks for that.
-void run_task(Service& service, Task task, Exchange& exchange);
-
 }  // namespace blip::server

@@ -4,6 +4,9 @@
 #include "apps/server/api.h"
 
 namespace blip::server {
+namespace {
+
+/// Whole, or as a stream of events when the request asks for that.
 void run_task(Service& service, Task task, Exchange& exchange) {
   HttpRequest& request = exchange.request();
   TaskInput input = read_task_input(request.header("Content-Type"), request.query,
@@ -20,6 +23,8 @@ void run_task(Service& service, Task task, Exchange& exchange) {
   const Json result = service.run(task, std::move(input), exchange.ticket(), events);
   exchange.write(server_sent_event("result", result));
 }
+
+}  // namespace
 
 void add_v1_routes(Router& router, Service& service) {
   for (const Task task : kTasks) {

@@ -25,8 +25,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 CRABS = (ROOT / "models/default/samples/test_pair-00065.png").read_bytes()
 CRABS_CAPTION = "a lemon and two blue crabs"
 BLIP = ""
-# Attention over so many patches takes seconds: long enough to be interrupted.
-SLOW = ("--image-size", 768)
+# Attention over so many patches takes seconds: long enough to be interrupted. Under sanitizers fewer are enough.
+SLOW = ("--image-size", os.environ.get("BLIP_SLOW_IMAGE_SIZE", 768))
 
 
 def png(width, height):

@@ -24,7 +24,7 @@ BUILD_PACKAGES=(
   libutf8proc-dev libboost1.81-dev libfaiss-dev libxxhash-dev libre2-dev nlohmann-json3-dev libcli11-dev
   libcurl4-openssl-dev ccache
 )
-TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium)
+TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium python3-jsonschema)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)
 # Of tools/corpus; apt-get download, dpkg-deb and the rest of Debian's base come with the system.
 CORPUS_PACKAGES=(npm python3 python3-venv)

@@ -96,6 +96,7 @@ class Crowd:
 
 
 def state(service):
+    time.sleep(0.2)  # until the service has seen the last connection closed
     descriptors = len(os.listdir(f"/proc/{service.process.pid}/fd"))
     status = pathlib.Path(f"/proc/{service.process.pid}/status").read_text()
     return descriptors, int(status.split("VmRSS:")[1].split()[0]) / 1024

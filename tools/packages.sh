@@ -25,4 +25,6 @@ BUILD_PACKAGES=(
   libcurl4-openssl-dev ccache
 )
 TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium)
+# libtorch computes by whatever BLAS the system has: Debian's other ones are slower.
+TRAIN_PACKAGES=(libtorch-dev libopenblas0-openmp)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)

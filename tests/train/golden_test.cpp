@@ -210,9 +210,8 @@ TEST(Golden, TransformersCaption) {
   SingleProcess alone;
   expect_close(loss(task.losses(batch, {}, alone), "loss_lm"), c.expected("loss_smoothing_0.1"), 0,
                kLoss, "loss_smoothing_0.1");
-  batch.prompt_lengths = (c.inputs("labels_prompt_masked") == -100)
-                             .logical_and(batch.attention_mask != 0)
-                             .sum(1);
+  batch.prompt_lengths =
+      (c.inputs("labels_prompt_masked") == -100).logical_and(batch.attention_mask != 0).sum(1);
   const Losses masked = task.losses(batch, {}, alone);
   expect_close(loss(masked, "loss_lm"), c.expected("loss_smoothing_0.1_prompt_masked"), 0, kLoss,
                "loss_smoothing_0.1_prompt_masked");

@@ -47,6 +47,10 @@ Torch as_torch(std::span<const float> values, const Shape& shape) {
   return torch::from_blob(const_cast<float*>(values.data()), shape).clone();
 }
 
+Torch as_torch(std::span<const float> values) {
+  return as_torch(values, {static_cast<std::int64_t>(values.size())});
+}
+
 blip::Probe keep_engine(Layers& layers) {
   return [&](std::string_view name, std::span<const float> values, const Shape& shape) {
     layers[std::string(name)] = as_torch(values, shape);
@@ -125,7 +129,7 @@ void expect_same_decoder(const Pair<T>& pair, const std::vector<int>& ids, const
   const DecoderRow one{-1, ids, &sight};
   decoder.step_all_logits(state, {&one, 1}, values, {}, keep_engine(wanted));
   expect_same(got, wanted, text_layers(pair));
-  expect_close(logits, as_torch(values, {logits.numel()}), kTolerance, kTolerance, "logits");
+  expect_close(logits, as_torch(values), kTolerance, kTolerance, "logits");
 }
 
 /// Layers of the text encoder looking at a picture, or at nothing; returns its states [T, D].
@@ -169,19 +173,17 @@ void expect_same_matching(const Pair<T>& pair) {
     Torch engine, unused;
     const Torch embeds = expect_same_vision(pair, i, engine);
     const FeatureEncoders& encoders = pair.task.encoders();
-    expect_close(encoders.image_features(embeds),
-                 as_torch(pair.engine.image_feat(span_of(engine)), {-1}), kTolerance, kTolerance,
-                 "image_feat");
+    expect_close(encoders.image_features(embeds), as_torch(pair.engine.image_feat(span_of(engine))),
+                 kTolerance, kTolerance, "image_feat");
     std::vector<int> ids =
         tokens(pair.c.inputs("input_ids")[i], pair.c.inputs("attention_mask")[i]);
     const Torch alone = expect_same_encoder(pair, encoders.text(), ids, nullptr, nullptr, unused);
-    expect_close(encoders.text_features(alone),
-                 as_torch(pair.engine.text_feat(span_of(unused)), {-1}), kTolerance, kTolerance,
-                 "text_feat");
+    expect_close(encoders.text_features(alone), as_torch(pair.engine.text_feat(span_of(unused))),
+                 kTolerance, kTolerance, "text_feat");
     ids[0] = 30523;
     const Torch seeing = expect_same_encoder(pair, encoders.text(), ids, &embeds, &engine, unused);
     const std::array<float, 2> logits = pair.engine.itm_logits(span_of(unused));
-    expect_close(pair.task.itm_head()(seeing.select(1, 0)), as_torch(logits, {2}), kTolerance,
+    expect_close(pair.task.itm_head()(seeing.select(1, 0)), as_torch(logits), kTolerance,
                  kTolerance, "itm_logits");
   }
 }
@@ -242,8 +244,8 @@ TEST(Parity, Nlvr) {
     const std::array<const CrossKeysValues*, 2> images = {&left, &right};
     const blip::Tensor states = encoder.forward({&ids, 1}, images, {}, keep_engine(wanted));
     expect_same(got, wanted, text_layers(pair));
-    expect_close(logits, as_torch(pair.engine.nlvr_logits(states.span()), {2}), kTolerance,
-                 kTolerance, "nlvr_logits");
+    expect_close(logits, as_torch(pair.engine.nlvr_logits(states.span())), kTolerance, kTolerance,
+                 "nlvr_logits");
   }
 }
 

@@ -21,7 +21,8 @@ torch::Tensor Linear::operator()(const torch::Tensor& x) const {
 }
 
 torch::Tensor LayerNorm::operator()(const torch::Tensor& x) const {
-  return at::layer_norm(x, {weight.size(0)}, weight, bias, eps);
+  // Under autocast x may be of half precision; the sums are taken in f32 all the same.
+  return at::layer_norm(x.to(weight.scalar_type()), {weight.size(0)}, weight, bias, eps);
 }
 
 void Parameters::tie(std::string from, std::string to, std::string except) {

@@ -91,8 +91,8 @@ class CaptionReader {
   }
 
   void take_authors(const Row& row) {
-    std::string file = row.text(row.has("image") ? "image" : "file_name");
-    const char* const captions = row.has("caption") ? "caption" : "text";
+    std::string file = row.text(row.has("file_name") ? "file_name" : "image");
+    const char* const captions = row.has("caption") || !row.has("text") ? "caption" : "text";
     const bool stated = row.has("image_id") && !row.has_list(captions);
     CaptionedImage& added = image(id_of(file, row, stated ? "image_id" : nullptr));
     name(added, std::move(file), row);

@@ -81,7 +81,7 @@ TEST_F(TarSamples, DamagedOnes) {
   TarReader twice(write(tar_of({{"0.jpg", "x"}, {"0.jpg", "y"}})));
   EXPECT_THROW(twice.next(sample), Error);
   std::string wrong = whole;
-  wrong[4096 + 3] = '?';  // the second header's name: its checksum is wrong
+  wrong[512 + 3072 + 3] = '?';  // the second header's name: its checksum is wrong
   TarReader damaged(write(wrong));
   EXPECT_THROW(
       {

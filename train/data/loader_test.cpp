@@ -81,10 +81,12 @@ TEST_F(LoaderTest, BadPicturesAreLeftOut) {
   write_pictures(20);
   write("3.png", "no picture");
   std::filesystem::remove(folder_ / "11.png");
+  write("11.txt", "number 11");
   write("11.jpg", "");
+  bad_ = BadRecords(1, [this](const std::string& line) { told_.push_back(line); });
   const auto [keys, at] = run(source(), 10);
-  EXPECT_EQ(bad_.count(), 4);  // two in each of two epochs
-  EXPECT_EQ(told_.size(), 4U);
+  EXPECT_GE(bad_.count(), 4);  // two in each of two epochs, and in what was read ahead
+  EXPECT_EQ(static_cast<std::int64_t>(told_.size()), bad_.count());
   EXPECT_EQ(at.epoch, 2);
   for (const Keys& batch : keys) {
     EXPECT_EQ(batch.size(), 4U);

@@ -15,6 +15,7 @@ class Vqa final : public ModelTask {
   Losses losses(const Batch& batch, const Progress& progress, Communicator& communicator) override;
 
   const TextDecoder& decoder() const { return decoder_; }
+  const Med& text_encoder() const { return text_encoder_; }
   /// Last hidden states [B, T, D] of the questions.
   torch::Tensor question_states(const Batch& batch, const Probe& probe = {}) const;
 

@@ -37,7 +37,7 @@ DOORS = {
     r"hwy/": ["blip/ops"],
     r"nlohmann/": ["blip/base"],
     r"faiss/|xxhash": ["blip/index"],
-    r"utf8proc": ["blip/tokenizer", "blip/metrics"],
+    r"utf8proc": ["blip/dataset", "blip/tokenizer", "blip/metrics"],
     r"re2/": ["blip/metrics"],
     r"jpeglib|jerror|spng|webp/|tiff|gif_lib": ["blip/image"],
     r"archive": ["blip/dataset"],

@@ -107,14 +107,14 @@ class TrainTest(unittest.TestCase):
 class Captioner(TrainTest):
     def test_learns_and_its_model_is_loaded_at_once(self):
         run = self.folder / "run"
-        said = self.train("caption", run, "optim.epochs=60", "optim.lr=0.02", "data.prompt=a ", "model.dropout=0", "augment.operations=0",
+        said = self.train("caption", run, "optim.epochs=60", "optim.lr=0.02", "data.prompt=a picture of ", "model.dropout=0", "augment.operations=0",
                           "save.every_steps=0", "save.layouts=[hugging_face,authors]", "log.every=10", program=None)
         self.assertIn("the model is in", said)
         self.assertLess(self.metrics(run)[-1]["loss"], self.metrics(run)[0]["loss"])
         for name, colour in COLOURS.items():
             (self.folder / "one.png").write_bytes(png(colour))
-            done = subprocess.run([BLIP, "caption", "--model", run / "model", "--prompt", "a", self.folder / "one.png"], capture_output=True, text=True)
-            self.assertEqual((done.returncode, done.stdout.strip()), (0, f"a {name} picture"), done.stderr)
+            done = subprocess.run([BLIP, "caption", "--model", run / "model", "--prompt", "a picture of", self.folder / "one.png"], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stdout.strip()), (0, f"a picture of a {name} picture"), done.stderr)
         report = (run / "report.html").read_text()
         self.assertIn("data:image/png;base64,", report)
         self.assertIn("picture</figcaption>", report)

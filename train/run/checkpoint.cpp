@@ -49,7 +49,7 @@ StoredTensor stored(const torch::Tensor& tensor) {
 }
 
 std::string name_of(std::size_t i) {
-  char text[16];
+  char text[24];
   std::snprintf(text, sizeof text, "%06zu", i);
   return text;
 }

@@ -42,7 +42,7 @@ TEST_F(MetricsFiles, EventRecords) {
     ASSERT_EQ(bytes.size(), 8U + 4 + 24 + 4 + 8 + 4 + 9 + 2 + 2 + 13 + 4);
     EXPECT_EQ(bytes.substr(8 + 4 + 11, 13), "brain.Event:2");
     EXPECT_EQ(bytes.substr(40 + 12 + 9, 2), "\x10\x07");
-    EXPECT_EQ(bytes.substr(40 + 12 + 13, 8), std::string("\x0A\x04loss\x15\0", 8));
+    EXPECT_EQ(bytes.substr(40 + 12 + 15, 8), std::string("\x0A\x04loss\x15\0", 8));
   }
 }
 

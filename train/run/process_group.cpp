@@ -7,7 +7,6 @@
 #include <numeric>
 
 #ifdef USE_C10D_GLOO
-#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
@@ -156,15 +155,12 @@ c10::intrusive_ptr<c10d::Store> open_store(const Rendezvous& rendezvous,
                                            std::chrono::milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = rendezvous.port;
-  options.isServer = rendezvous.rank == 0 && !rendezvous.hosted;
-  // Under torchrun others use the store as well.
-  if (!rendezvous.hosted) options.numWorkers = static_cast<std::size_t>(rendezvous.size);
-  options.waitWorkers = !rendezvous.hosted;
+  options.isServer = rendezvous.rank == 0;
+  options.numWorkers = static_cast<std::size_t>(rendezvous.size);
   options.timeout = timeout;
   auto store = c10::make_intrusive<c10d::TCPStore>(rendezvous.host, options);
   store->setTimeout(timeout);
-  return c10::make_intrusive<c10d::PrefixStore>(
-      "blip-train-" + variable("TORCHELASTIC_RESTART_COUNT"), store);
+  return store;
 }
 
 c10::intrusive_ptr<Backend> open_gloo(const Rendezvous& rendezvous,
@@ -211,16 +207,17 @@ Rendezvous Rendezvous::from_environment() {
   r.local_rank = number({"LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK"});
   if (r.local_rank < 0) r.local_rank = 0;
   if (r.size < 1) return {};
-  if (r.size == 1) return {0, 1, r.local_rank, "", 0, false};
+  if (r.size == 1) return {0, 1, r.local_rank, "", 0};
   const std::int64_t port = number({"MASTER_PORT"});
   r.host = variable("MASTER_ADDR");
-  if (r.rank < 0 || r.rank >= r.size || r.host.empty() || port < 1 || port > 65535) {
+  if (r.rank < 0 || r.rank >= r.size || r.host.empty() || port < 1 || port > 65534) {
     throw Error(ErrorCode::usage,
                 "WORLD_SIZE is " + std::to_string(r.size) +
                     ": RANK (below it), MASTER_ADDR and MASTER_PORT should be set as well");
   }
-  r.port = static_cast<std::uint16_t>(port);
-  r.hosted = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  // There torchrun keeps a store, in the protocol of its own version of torch: ours is next to it.
+  const bool taken = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
+  r.port = static_cast<std::uint16_t>(port + (taken ? 1 : 0));
   return r;
 }
 

@@ -26,7 +26,6 @@ struct Rendezvous {
   std::int64_t rank = 0, size = 1, local_rank = 0;
   std::string host;
   std::uint16_t port = 0;
-  bool hosted = false;  ///< torchrun itself keeps the store
 
   /// Throws Error{usage} for a variable that is missing or no number.
   static Rendezvous from_environment();

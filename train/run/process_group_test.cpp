@@ -19,8 +19,7 @@ void as_ranks(std::int64_t count, std::uint16_t offset, std::int64_t timeout,
   std::vector<std::thread> threads;
   for (std::int64_t rank = 0; rank < count; ++rank) {
     threads.emplace_back([&, rank] {
-      const auto group =
-          join({rank, count, rank, "localhost", port, false}, "auto", torch::kCPU, timeout);
+      const auto group = join({rank, count, rank, "localhost", port}, "auto", torch::kCPU, timeout);
       body(*group);
     });
   }

@@ -65,8 +65,7 @@ class TrainerTest : public TestFolder {
     std::vector<std::thread> threads;
     for (std::int64_t rank = 0; rank < count; ++rank) {
       threads.emplace_back([&, rank] {
-        const auto group =
-            join({rank, count, rank, "127.0.0.1", port, false}, "gloo", torch::kCPU, 20);
+        const auto group = join({rank, count, rank, "127.0.0.1", port}, "gloo", torch::kCPU, 20);
         run(tasks[static_cast<std::size_t>(rank)], *group, resume);
         group->all_gather(torch::zeros({1}));
       });

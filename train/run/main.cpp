@@ -29,7 +29,7 @@ constexpr const char* kHelp =
     "Usage: blip-train TASK --config FILE [--resume] [KEY=VALUE...]\n"
     "\n"
     "  TASK        pretrain, caption, retrieval, vqa or nlvr\n"
-    "  --config    a YAML file (train/configs has one for each task)\n"
+    "  --config    a YAML file: yours, or the name of one that comes with the program\n"
     "  --resume    go on from the newest checkpoint in the output, if there is one\n"
     "  KEY=VALUE   overrides the file\n"
     "  --keys      all keys, their defaults and meanings (--keys=markdown: as a table)\n"
@@ -97,6 +97,15 @@ Arguments parse(int argc, char** argv) {
   return arguments;
 }
 
+/// A name without a folder that is not here is one of those that come with the program.
+fs::path find_configuration(const std::string& name) {
+  std::error_code error;
+  if (fs::exists(name, error) || name.find('/') != std::string::npos) return name;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  const fs::path known = program.parent_path().parent_path() / "share" / "blip" / "train" / name;
+  return fs::exists(known, error) ? known : fs::path(name);
+}
+
 torch::Device choose_device(const std::string& name, const Rendezvous& rendezvous) {
   if (name == "cpu") return torch::kCPU;
   if (!torch::cuda::is_available()) {
@@ -150,7 +159,8 @@ void finish(const Arguments& arguments, const Configuration& configuration, cons
 }
 
 void train(const Arguments& arguments, const Rendezvous& rendezvous) {
-  const Configuration configuration = read_configuration(arguments.config, arguments.overrides);
+  const Configuration configuration =
+      read_configuration(find_configuration(arguments.config), arguments.overrides);
   prepare_output(configuration);
   if (configuration.threads > 0) at::set_num_threads(static_cast<int>(configuration.threads));
   const bool writer = rendezvous.rank == 0;

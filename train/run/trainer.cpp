@@ -189,6 +189,10 @@ bool Trainer::make_step(Loader& loader) {
   }
   parts_.group.average(grads);
   if (optim_.clip > 0) result.norm = optimizer_.clip(optim_.clip);
+  if (!std::isfinite(result.norm)) {
+    throw Error(ErrorCode::io, "the gradients of step " + std::to_string(step_) +
+                                   " are no finite numbers; the last checkpoint is whole");
+  }
   optimizer_.step(lr);
   optimizer_.zero_grad();
   parts_.task.after_step();

@@ -115,6 +115,9 @@ class Captioner(TrainTest):
             (self.folder / "one.png").write_bytes(png(colour))
             done = subprocess.run([BLIP, "caption", "--model", run / "model", "--prompt", "a picture of", self.folder / "one.png"], capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stdout.strip()), (0, f"a picture of a {name} picture"), done.stderr)
+        # Its vocabulary goes with it.
+        subprocess.run([BLIP, "convert", run / "model", self.folder / "bf16", "--precision", "bf16"], check=True, capture_output=True)
+        self.assertEqual((self.folder / "bf16" / "vocab.txt").read_bytes(), (run / "model" / "vocab.txt").read_bytes())
         report = (run / "report.html").read_text()
         self.assertIn("data:image/png;base64,", report)
         self.assertIn("picture</figcaption>", report)
@@ -146,7 +149,7 @@ class Captioner(TrainTest):
                 for i in range(20 * s, 20 * s + 20):
                     for ending in ("png", "txt"):
                         tar.add(self.data / f"{i}.{ending}", f"{i:05}.{ending}")
-        shards = f"data.train=[{self.folder}/{{0..1}}.tar]"
+        shards = f"data.train={self.folder}/{{0..1}}.tar"
         self.train("caption", self.folder / "whole", shards)
         part = self.start("caption", self.folder / "part", shards)
         self.wait_for_steps(self.folder / "part", 7)

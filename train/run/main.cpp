@@ -52,7 +52,7 @@ constexpr const char* kHelp =
     "  # on 8 GPUs of one machine\n"
     "  torchrun --no-python --nproc-per-node 8 blip-train pretrain --config pretrain.yaml "
     "output=run \\\n"
-    "      device=cuda precision=bf16 'data.train=[shards/{00000..01023}.tar]'\n"
+    "      device=cuda precision=bf16 'data.train=shards/{00000..01023}.tar'\n"
     "\n"
     "Exit status: 0 done, 2 wrong usage, 3 not found, 4 cannot read or write, a process lost, or a "
     "loss\n"

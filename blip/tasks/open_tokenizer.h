@@ -9,7 +9,8 @@
 namespace blip {
 
 /// The tokenizer that a checkpoint is used with. The authors' files come without a vocabulary: it
-/// is bert-base-uncased's. A folder with their conventions, such as a trained model's, may have one.
+/// is bert-base-uncased's. A folder with their conventions, such as a trained model's, may have
+/// one.
 inline Tokenizer open_tokenizer(const Checkpoint& checkpoint) {
   const auto has = [&](const char* file) {
     std::error_code ignored;

@@ -117,7 +117,7 @@ void expect_same_decoder(const Pair<T>& pair, const std::vector<int>& ids, const
   const Torch logits =
       pair.task.decoder().logits({input, torch::ones_like(input), true},
                                  pair.task.decoder().attend_to(states), false, keep(got));
-  const TextDecoder& decoder = pair.engine.text_decoder();
+  const blip::TextDecoder& decoder = pair.engine.text_decoder();
   const CrossKeysValues sight = decoder.attend_to(
       span_of(engine_states), static_cast<std::size_t>(engine_states.size(0)), {});
   DecoderState state(decoder.config());
@@ -138,7 +138,7 @@ Torch expect_same_encoder(const Pair<T>& pair, const Med& med, const std::vector
   const Sight sight = states == nullptr ? Sight() : med.project(*states);
   const Torch hidden = med.forward(texts, states == nullptr ? nullptr : &sight, false, keep(got));
 
-  const TextEncoder& encoder = pair.engine.text_encoder();
+  const blip::TextEncoder& encoder = pair.engine.text_encoder();
   CrossKeysValues keys_values;
   EncoderText text{ids};
   if (engine_states != nullptr) {

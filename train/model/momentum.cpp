@@ -49,7 +49,7 @@ void MomentumEncoders::update(const Parameters& model, double momentum) {
     const Parameters::Entry* online = model.find(entry.name);
     if (online == nullptr) throw Error(ErrorCode::internal, entry.name + " has no momentum copy");
     Tensor copy = entry.tensor;
-    copy.mul_(momentum).add_(online->tensor, 1 - momentum);
+    copy.lerp_(online->tensor, 1 - momentum);
   }
 }
 

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/base/random.h"
-#include "train/run/autocast.h"
+#include "train/model/precision.h"
 #include "train/run/schedule.h"
 
 namespace blip::train {
@@ -113,7 +114,10 @@ Losses Trainer::losses_of(const Batch& batch, std::int64_t pass) {
   torch::manual_seed(stream_seed(static_cast<std::uint64_t>(parts_.configuration.seed), place) >>
                      1);
   const Progress progress{step_, static_cast<double>(step_ / steps_per_epoch_), steps_per_epoch_};
-  const Autocast autocast(parts_.device, parts_.configuration.precision == "bf16");
+  std::optional<Autocast> autocast;
+  if (parts_.configuration.precision == "bf16") {
+    autocast.emplace(parts_.device.type(), torch::kBFloat16);
+  }
   return parts_.task.losses(batch, progress, parts_.group);
 }
 

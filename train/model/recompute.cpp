@@ -20,8 +20,17 @@ struct Surroundings : torch::CustomClassHolder {
   at::ThreadLocalState thread;  // autocast among others
 };
 
+/// libtorch 1.13's Function takes no undefined tensors: an empty one stands for none.
+Tensor or_empty(const Tensor& x, const Tensor& like) {
+  return x.defined() ? x : torch::empty({0}, like.options().requires_grad(false));
+}
+
+Tensor or_none(const Tensor& x) {
+  return x.numel() == 0 ? Tensor() : x;
+}
+
 Tensor detached(const Tensor& x) {
-  return x.defined() ? x.detach().requires_grad_(x.requires_grad()) : x;
+  return x.numel() == 0 ? Tensor() : x.detach().requires_grad_(x.requires_grad());
 }
 
 class Recompute : public torch::autograd::Function<Recompute> {
@@ -34,7 +43,7 @@ class Recompute : public torch::autograd::Function<Recompute> {
     context->saved_data["surroundings"] = c10::IValue::make_capsule(surroundings);
     context->save_for_backward({x, keys, values});
     torch::NoGradGuard no_grad;
-    return layer(x, keys, values);
+    return layer(x, or_none(keys), or_none(values));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -70,7 +79,7 @@ Tensor recomputed(const LayerFunction& layer, const Tensor& x, const Tensor& key
   if (!torch::GradMode::is_enabled()) return layer(x, keys, values);
   // The layer's parameters may want gradients where its inputs do not: this one makes autograd ask.
   const Tensor asks = torch::empty({0}, x.options().requires_grad(true));
-  return Recompute::apply(layer, x, keys, values, asks);
+  return Recompute::apply(layer, x, or_empty(keys, x), or_empty(values, x), asks);
 }
 
 }  // namespace blip::train

@@ -27,6 +27,8 @@ MAY_INCLUDE = {
     "apps/server": ["blip/base", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/generation", "blip/model", "blip/tasks", "apps/findings", "apps/polish"],
     "apps/cli": ["apps/findings", "apps/polish", "apps/server", "blip/base", "blip/dataset", "blip/metrics", "blip/image", "blip/index", "blip/tokenizer", "blip/checkpoint", "blip/ops", "blip/model", "blip/generation", "blip/tasks"],
     "train/model": ["blip/base", "blip/checkpoint"],
+    "train/data": ["blip/base", "blip/image", "blip/tokenizer", "blip/dataset", "train/model"],
+    "train/run": ["blip/base", "blip/checkpoint", "blip/image", "blip/tokenizer", "blip/dataset", "train/model", "train/data"],
 }
 
 # outside header -> the only rooms that may include it.
@@ -35,9 +37,11 @@ DOORS = {
     r"hwy/": ["blip/ops"],
     r"nlohmann/": ["blip/base"],
     r"faiss/|xxhash": ["blip/index"],
-    r"utf8proc": ["blip/tokenizer", "blip/metrics"],
+    r"utf8proc": ["blip/dataset", "blip/tokenizer", "blip/metrics"],
     r"re2/": ["blip/metrics"],
     r"jpeglib|jerror|spng|webp/|tiff|gif_lib": ["blip/image"],
+    r"archive": ["blip/dataset"],
+    r"yaml-cpp/": ["train/run"],
     r"CLI/": ["apps/cli"],
     r"boost/": ["apps/server"],
     r"curl/": ["apps/polish"],

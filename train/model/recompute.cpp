@@ -20,17 +20,17 @@ struct Surroundings : torch::CustomClassHolder {
   at::ThreadLocalState thread;  // autocast among others
 };
 
-/// torch's functions take no undefined tensors; an empty one stands for them.
-Tensor wrapped(const Tensor& x, const Tensor& like) {
+/// libtorch 1.13's Function takes no undefined tensors: an empty one stands for none.
+Tensor or_empty(const Tensor& x, const Tensor& like) {
   return x.defined() ? x : torch::empty({0}, like.options().requires_grad(false));
 }
 
-Tensor unwrapped(const Tensor& x) {
+Tensor or_none(const Tensor& x) {
   return x.numel() == 0 ? Tensor() : x;
 }
 
 Tensor detached(const Tensor& x) {
-  return x.detach().requires_grad_(x.requires_grad());
+  return x.numel() == 0 ? Tensor() : x.detach().requires_grad_(x.requires_grad());
 }
 
 class Recompute : public torch::autograd::Function<Recompute> {
@@ -43,7 +43,7 @@ class Recompute : public torch::autograd::Function<Recompute> {
     context->saved_data["surroundings"] = c10::IValue::make_capsule(surroundings);
     context->save_for_backward({x, keys, values});
     torch::NoGradGuard no_grad;
-    return layer(x, unwrapped(keys), unwrapped(values));
+    return layer(x, or_none(keys), or_none(values));
   }
 
   static variable_list backward(AutogradContext* context, variable_list gradients) {
@@ -59,13 +59,15 @@ class Recompute : public torch::autograd::Function<Recompute> {
     {
       const at::ThreadLocalStateGuard thread(surroundings.thread);
       torch::AutoGradMode with_gradients(true);
-      output = surroundings.layer(inputs[0], unwrapped(inputs[1]), unwrapped(inputs[2]));
+      output = surroundings.layer(inputs[0], inputs[1], inputs[2]);
     }
     generator.set_state(random_now);
     torch::autograd::backward({output}, {gradients[0]});
 
     variable_list results(5);
-    for (std::size_t i = 0; i < inputs.size(); ++i) results[i + 1] = inputs[i].grad();
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      if (inputs[i].defined()) results[i + 1] = inputs[i].grad();
+    }
     return results;
   }
 };
@@ -77,7 +79,7 @@ Tensor recomputed(const LayerFunction& layer, const Tensor& x, const Tensor& key
   if (!torch::GradMode::is_enabled()) return layer(x, keys, values);
   // The layer's parameters may want gradients where its inputs do not: this one makes autograd ask.
   const Tensor asks = torch::empty({0}, x.options().requires_grad(true));
-  return Recompute::apply(layer, x, wrapped(keys, x), wrapped(values, x), asks);
+  return Recompute::apply(layer, x, or_empty(keys, x), or_empty(values, x), asks);
 }
 
 }  // namespace blip::train

@@ -27,5 +27,5 @@ BUILD_PACKAGES=(
 TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium)
 # libtorch computes by whatever BLAS the system has: Debian's other ones are slower.
 # libgloo-dev: headers that libtorch-dev names but does not bring.
-TRAIN_PACKAGES=(libtorch-dev libopenblas0-openmp libgloo-dev libyaml-cpp-dev)
+TRAIN_PACKAGES=(libtorch-dev libblas-dev libopenblas0-openmp libgloo-dev libyaml-cpp-dev)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)

@@ -63,10 +63,8 @@ Med::Med(const TaskOptions& options, Parameters& parameters, const std::string& 
 
 Sight Med::project(const Tensor& states) const {
   Sight sight;
-  const int heads = config_.num_attention_heads;
   for (const Layer& layer : layers_) {
-    sight.layers.push_back({split_heads(layer.cross_key(states), heads).contiguous(),
-                            split_heads(layer.cross_value(states), heads).contiguous()});
+    sight.layers.push_back({layer.cross_key(states), layer.cross_value(states)});
   }
   return sight;
 }
@@ -86,11 +84,9 @@ Tensor Med::embed(const Tensor& ids, bool training) const {
 Tensor Med::self_attention(std::size_t i, const Tensor& x, const Tensor& mask,
                            bool training) const {
   const Layer& layer = layers_[i];
-  const int heads = config_.num_attention_heads;
   const double dropout = training ? dropout_ : 0;
-  const Tensor attended =
-      attention(split_heads(layer.query(x), heads), split_heads(layer.key(x), heads),
-                split_heads(layer.value(x), heads), mask, dropout);
+  const Tensor attended = attention(layer.query(x), layer.key(x), layer.value(x),
+                                    config_.num_attention_heads, mask, dropout);
   return add_and_normalise(layer.attention_norm, layer.attention_dense(attended), x, dropout);
 }
 
@@ -98,8 +94,8 @@ Tensor Med::cross_attention(std::size_t i, const Tensor& x, const KeysValues& se
                             const Tensor& mask, bool training) const {
   const Layer& layer = layers_[i];
   const double dropout = training ? dropout_ : 0;
-  const Tensor attended = attention(split_heads(layer.cross_query(x), config_.num_attention_heads),
-                                    seen.keys, seen.values, mask, dropout);
+  const Tensor attended = attention(layer.cross_query(x), seen.keys, seen.values,
+                                    config_.num_attention_heads, mask, dropout);
   return add_and_normalise(layer.cross_norm, layer.cross_dense(attended), x, dropout);
 }
 

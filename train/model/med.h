@@ -10,7 +10,7 @@
 
 namespace blip::train {
 
-/// Keys and values [B, H, N, d] of what cross-attention looks at, in one layer.
+/// Keys and values [B, N, D] of what cross-attention looks at, in one layer.
 struct KeysValues {
   torch::Tensor keys, values;
 };

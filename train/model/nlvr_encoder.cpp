@@ -42,9 +42,8 @@ Tensor NlvrEncoder::cross_attention(const Layer& layer, const Tensor& x,
   std::array<Tensor, 2> seen;
   for (std::size_t b = 0; b < 2; ++b) {
     const Branch& branch = layer.branches[b];
-    const Tensor attended = attention(split_heads(branch.query(x), heads_),
-                                      split_heads(branch.key(pictures[b]), heads_),
-                                      split_heads(branch.value(pictures[b]), heads_), {}, dropout);
+    const Tensor attended = attention(branch.query(x), branch.key(pictures[b]),
+                                      branch.value(pictures[b]), heads_, {}, dropout);
     seen[b] = branch.dense(attended);
   }
   const Tensor merged =

@@ -70,12 +70,9 @@ Tensor VisionEncoder::embed(const Tensor& pixel_values) const {
 }
 
 Tensor VisionEncoder::run(const Layer& layer, const Tensor& x, bool training) const {
-  const std::int64_t batch = x.size(0), tokens = x.size(1), heads = config_.num_attention_heads;
-  const Tensor qkv = layer.qkv(layer.layer_norm1(x))
-                         .view({batch, tokens, 3, heads, x.size(2) / heads})
-                         .permute({2, 0, 3, 1, 4})
-                         .contiguous();
-  const Tensor attended = attention(qkv[0], qkv[1], qkv[2], {}, 0);
+  const std::vector<Tensor> qkv = layer.qkv(layer.layer_norm1(x)).chunk(3, -1);
+  const Tensor attended =
+      attention(qkv[0], qkv[1], qkv[2], config_.num_attention_heads, {}, /*dropout=*/0);
   const Tensor y = x + drop_path(layer.projection(attended), layer.drop_path, training);
   const Tensor inner = at::gelu(layer.fc1(layer.layer_norm2(y)));
   return y + drop_path(layer.fc2(inner), layer.drop_path, training);

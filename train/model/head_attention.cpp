@@ -7,9 +7,11 @@
 
 #include <cmath>
 
-extern "C" void sgemm_(const char* transpose_a, const char* transpose_b, const int* m, const int* n,
-                       const int* k, const float* alpha, const float* a, const int* lda,
-                       const float* b, const int* ldb, const float* beta, float* c, const int* ldc);
+// C's form, not Fortran's sgemm_: a program with the engine has one of its own
+// (blip/index/blas.cpp).
+extern "C" void cblas_sgemm(int order, int transpose_a, int transpose_b, int m, int n, int k,
+                            float alpha, const float* a, int lda, const float* b, int ldb,
+                            float beta, float* c, int ldc);
 
 namespace blip::train {
 namespace {
@@ -17,6 +19,9 @@ namespace {
 using torch::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+// Of cblas.h.
+constexpr int kRowMajor = 101, kAsIs = 111, kTransposed = 112;
 
 /// Matrices [rows, columns], one per picture or text and head, in one tensor.
 struct Heads {
@@ -55,30 +60,30 @@ void for_each_head(const Sizes& sizes, const Function& function) {
 /// scores [T, S] = alpha x [T, d] y^T [d, S]
 void to_scores(const Sizes& sizes, float alpha, const Heads& x, const Heads& y,
                const Heads& scores) {
-  const float zero = 0;
   for_each_head(sizes, [&](std::int64_t b, std::int64_t h) {
-    sgemm_("T", "N", &sizes.keys, &sizes.queries, &sizes.width, &alpha, y.at(b, h), &y.row_stride,
-           x.at(b, h), &x.row_stride, &zero, scores.at(b, h), &scores.row_stride);
+    cblas_sgemm(kRowMajor, kAsIs, kTransposed, sizes.queries, sizes.keys, sizes.width, alpha,
+                x.at(b, h), x.row_stride, y.at(b, h), y.row_stride, 0, scores.at(b, h),
+                scores.row_stride);
   });
 }
 
 /// to [T, d] = alpha scores [T, S] y [S, d]
 void from_scores(const Sizes& sizes, float alpha, const Heads& scores, const Heads& y,
                  const Heads& to) {
-  const float zero = 0;
   for_each_head(sizes, [&](std::int64_t b, std::int64_t h) {
-    sgemm_("N", "N", &sizes.width, &sizes.queries, &sizes.keys, &alpha, y.at(b, h), &y.row_stride,
-           scores.at(b, h), &scores.row_stride, &zero, to.at(b, h), &to.row_stride);
+    cblas_sgemm(kRowMajor, kAsIs, kAsIs, sizes.queries, sizes.width, sizes.keys, alpha,
+                scores.at(b, h), scores.row_stride, y.at(b, h), y.row_stride, 0, to.at(b, h),
+                to.row_stride);
   });
 }
 
 /// to [S, d] = alpha scores^T [S, T] x [T, d]
 void from_transposed(const Sizes& sizes, float alpha, const Heads& scores, const Heads& x,
                      const Heads& to) {
-  const float zero = 0;
   for_each_head(sizes, [&](std::int64_t b, std::int64_t h) {
-    sgemm_("N", "T", &sizes.width, &sizes.keys, &sizes.queries, &alpha, x.at(b, h), &x.row_stride,
-           scores.at(b, h), &scores.row_stride, &zero, to.at(b, h), &to.row_stride);
+    cblas_sgemm(kRowMajor, kTransposed, kAsIs, sizes.keys, sizes.width, sizes.queries, alpha,
+                scores.at(b, h), scores.row_stride, x.at(b, h), x.row_stride, 0, to.at(b, h),
+                to.row_stride);
   });
 }
 

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Puts well-formed files into a folder, from which a fuzzer starts: fuzz_seeds.py TARGET FOLDER."""
 
+import io
 import json
 import pathlib
 import shutil
 import struct
 import sys
+import tarfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests"
@@ -105,14 +107,21 @@ def index() -> dict[str, bytes]:
             "rows": b"\3" + bytes(3 * 96)}
 
 
-def dataset() -> dict[str, str]:
+def dataset() -> dict[str, str | bytes]:
     """A file of each kind; the first byte says which it is."""
     coco = {"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "caption": "a cat"}]}
     karpathy = {"images": [{"filepath": "val", "filename": "a.jpg", "split": "test", "cocoid": 1, "sentences": [{"raw": "a cat"}]}]}
     vqa = {"questions": [{"question_id": 1, "image_id": 1, "question": "what?"}]}
     authors_vqa = [{"question_id": 1, "question": "what?", "image": "a.jpg", "answer": ["yes"], "dataset": "vqa"}]
     nlvr = {"sentence": "two cats", "identifier": "dev-1-0-0", "label": "True", "left_url": "l", "right_url": "r"}
-    return {"coco": "\0" + json.dumps(coco), "karpathy": "\0" + json.dumps(karpathy), "vqa": "\1" + json.dumps(vqa),
+    tar = io.BytesIO()
+    with tarfile.open(fileobj=tar, mode="w") as shard:
+        for name in ("0.jpg", "0.txt", "1.jpg", "1.json"):
+            shard.addfile(tarfile.TarInfo(name))
+    lines = [{"image": "a.jpg", "caption": ["a cat"]}, {"file_name": "b.jpg", "text": "a dog"}]
+    questions = [{"image": "a.jpg", "question": "what?", "answer": ["a cat", "a dog"]}]
+    return {"tar": b"\6" + tar.getvalue(), "lines": "\7" + "\n".join(map(json.dumps, lines)),
+            "question_lines": "\7" + "\n".join(map(json.dumps, questions)), "coco": "\0" + json.dumps(coco), "karpathy": "\0" + json.dumps(karpathy), "vqa": "\1" + json.dumps(vqa),
             "authors_vqa": "\1" + json.dumps(authors_vqa), "nlvr": "\2" + json.dumps(nlvr) + "\n",
             "captions": "\3" + json.dumps([{"image_id": 1, "caption": "a cat"}]),
             "answers": "\4" + json.dumps([{"question_id": 1, "answer": "yes"}]), "labels": "\5dev-1-0-0,True\n"}

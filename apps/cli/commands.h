@@ -26,6 +26,7 @@ void add_convert_command(CLI::App& app, int& status);
 void add_quantize_command(CLI::App& app, int& status);
 void add_compare_command(CLI::App& app, int& status);
 void add_bench_command(CLI::App& app, int& status);
+void add_train_command(CLI::App& app, int& status);
 void add_help_command(CLI::App& app, int& status);
 void add_completion_command(CLI::App& app, int& status);
 

@@ -87,6 +87,10 @@ constexpr Example kExamples[] = {
      "blip compare photos/ --precision bf16 --against f32 --model blip-image-captioning-base"},
     {"bench", "what each part of a model takes on this machine",
      "blip bench photo.jpg --model blip-image-captioning-base"},
+    {"train", "a captioner of your own pictures, each with a .txt beside it (blip train --help)",
+     "blip train caption --config caption_coco.yaml output=run "
+     "model.init=blip-image-captioning-base "
+     "data.train=[photos/]"},
     {"mcp", "captions for a program that speaks MCP: it starts this command itself",
      "blip mcp --model blip-image-captioning-large"},
     {"tokenize", "the token ids of a text", "blip tokenize \"two blue crabs\""},

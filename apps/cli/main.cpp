@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
   blip::cli::add_quantize_command(app, status);
   blip::cli::add_compare_command(app, status);
   blip::cli::add_bench_command(app, status);
+  blip::cli::add_train_command(app, status);
   blip::cli::add_help_command(app, status);
   blip::cli::add_completion_command(app, status);
   try {

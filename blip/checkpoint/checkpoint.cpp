@@ -3,6 +3,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "blip/base/error.h"
 #include "blip/checkpoint/authors_config.h"
@@ -72,12 +73,26 @@ TensorStore renamed(const TensorStore& tensors) {
   return out;
 }
 
+/// The decoder of pre-training shares all with the encoder but self-attention; a folder may hold
+/// what is shared once. Gives it both names.
+void share_decoder(TensorStore& tensors) {
+  const std::string encoder = "text_encoder.", decoder = "text_decoder.bert.";
+  std::vector<std::pair<std::string, StoredTensor>> shared;
+  for (const auto& [name, tensor] : tensors.tensors()) {
+    if (!name.starts_with(encoder) || name.find(".attention.") != std::string::npos) continue;
+    std::string twin = decoder + name.substr(encoder.size());
+    if (!tensors.contains(twin)) shared.emplace_back(std::move(twin), tensor);
+  }
+  for (auto& [name, tensor] : shared) tensors.add(std::move(name), std::move(tensor));
+}
+
 Checkpoint open_folder(const fs::path& folder) {
   Checkpoint checkpoint;
   checkpoint.folder = folder;
   checkpoint.tensors.set_origin(folder.string());
   add_transformers_files(folder, checkpoint);
   read_weight_folder(folder, checkpoint.tensors);
+  if (checkpoint.config.architecture == Architecture::pretrain) share_decoder(checkpoint.tensors);
   return checkpoint;
 }
 
@@ -90,6 +105,7 @@ Checkpoint open_file(const fs::path& file, const AuthorsOptions& options) {
   std::error_code ignored;
   if (!authors && fs::exists(checkpoint.folder / "config.json", ignored)) {
     add_transformers_files(checkpoint.folder, checkpoint);
+    if (checkpoint.config.architecture == Architecture::pretrain) share_decoder(checkpoint.tensors);
     return checkpoint;
   }
   if (file.extension() == ".safetensors") {

@@ -10,8 +10,8 @@ struct Rename {
   std::string_view transformers;
 };
 
-constexpr std::string_view kVision = "visual_encoder.";
-constexpr std::string_view kBlock = "blocks.";
+constexpr Rename kVision = {"visual_encoder.", "vision_model."};
+constexpr Rename kBlock = {"blocks.", "encoder.layers."};
 
 /// Beginnings of names below visual_encoder.
 constexpr Rename kVisionNames[] = {
@@ -33,14 +33,30 @@ constexpr Rename kBlockNames[] = {
 constexpr std::string_view kDropped[] = {"temp",      "image_queue", "text_queue",
                                          "idx_queue", "queue_ptr",   "ptr_queue"};
 
+using Side = std::string_view Rename::*;
+
+/// `name` with its beginning, when the table has it on the side `from`, as it is on the other.
 template <std::size_t N>
-std::string renamed(std::string_view name, const Rename (&table)[N]) {
+std::string renamed(std::string_view name, const Rename (&table)[N], Side from, Side to) {
   for (const Rename& rule : table) {
-    if (name.starts_with(rule.authors)) {
-      return std::string(rule.transformers) + std::string(name.substr(rule.authors.size()));
+    if (name.starts_with(rule.*from)) {
+      return std::string(rule.*to) + std::string(name.substr((rule.*from).size()));
     }
   }
   return std::string(name);
+}
+
+/// The name of a tensor that may be the vision encoder's.
+std::string translated(std::string_view whole, Side from, Side to) {
+  if (!whole.starts_with(kVision.*from)) return std::string(whole);
+  const std::string_view name = whole.substr((kVision.*from).size());
+  const std::string vision(kVision.*to);
+  if (!name.starts_with(kBlock.*from)) return vision + renamed(name, kVisionNames, from, to);
+  const std::string_view block = name.substr((kBlock.*from).size());
+  const std::size_t dot = std::min(block.find('.'), block.size());
+  const std::string_view rest = block.substr(std::min(dot + 1, block.size()));
+  return vision + std::string(kBlock.*to) + std::string(block.substr(0, dot)) + "." +
+         renamed(rest, kBlockNames, from, to);
 }
 
 bool is_dropped(std::string_view name) {
@@ -53,14 +69,11 @@ bool is_dropped(std::string_view name) {
 
 std::string transformers_name(std::string_view authors_name) {
   if (is_dropped(authors_name)) return "";
-  if (!authors_name.starts_with(kVision)) return std::string(authors_name);
-  const std::string_view name = authors_name.substr(kVision.size());
-  if (!name.starts_with(kBlock)) return "vision_model." + renamed(name, kVisionNames);
-  const std::string_view block = name.substr(kBlock.size());
-  const std::size_t dot = std::min(block.find('.'), block.size());
-  const std::string_view rest = block.substr(std::min(dot + 1, block.size()));
-  return "vision_model.encoder.layers." + std::string(block.substr(0, dot)) + "." +
-         renamed(rest, kBlockNames);
+  return translated(authors_name, &Rename::authors, &Rename::transformers);
+}
+
+std::string authors_name(std::string_view transformers_name) {
+  return translated(transformers_name, &Rename::transformers, &Rename::authors);
 }
 
 }  // namespace blip

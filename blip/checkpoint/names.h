@@ -11,4 +11,7 @@ namespace blip {
 /// copies (*_m), queues, temp, position_ids.
 std::string transformers_name(std::string_view authors_name);
 
+/// The other way round: "visual_encoder.norm.weight" for "vision_model.post_layernorm.weight".
+std::string authors_name(std::string_view transformers_name);
+
 }  // namespace blip

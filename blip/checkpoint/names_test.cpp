@@ -23,7 +23,10 @@ TEST(TransformersName, RenamesTheVisionEncoder) {
       {"visual_encoder.blocks.1.mlp.fc1.weight", "vision_model.encoder.layers.1.mlp.fc1.weight"},
       {"visual_encoder.blocks.1.mlp.fc2.bias", "vision_model.encoder.layers.1.mlp.fc2.bias"},
   };
-  for (const auto& [authors, expected] : cases) EXPECT_EQ(transformers_name(authors), expected);
+  for (const auto& [authors, expected] : cases) {
+    EXPECT_EQ(transformers_name(authors), expected);
+    EXPECT_EQ(authors_name(expected), authors);
+  }
 }
 
 TEST(TransformersName, KeepsTextAndHeads) {

@@ -1,13 +1,18 @@
 #include "blip/dataset/caption_dataset.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <sstream>
 #include <unordered_map>
 
 #include "blip/base/error.h"
+#include "blip/base/file.h"
 #include "blip/dataset/json_rows.h"
 
 namespace blip {
 namespace {
+
+namespace fs = std::filesystem;
 
 /// The number at the end of "val2014/COCO_val2014_000000391895.jpg".
 std::int64_t number_in(const std::string& file, const std::string& where) {
@@ -26,7 +31,8 @@ std::int64_t number_in(const std::string& file, const std::string& where) {
 
 class CaptionReader {
  public:
-  CaptionReader(std::string file, std::string_view split) : file_(std::move(file)), split_(split) {}
+  CaptionReader(std::string file, std::string_view split, MissingId ids)
+      : file_(std::move(file)), split_(split), ids_(ids) {}
 
   void take(const Row& row) {
     if (row.list() == "images" && row.has("sentences")) return take_karpathy(row);
@@ -69,8 +75,7 @@ class CaptionReader {
     }
     std::string file = row.text("filename");
     if (row.has("filepath")) file = row.text("filepath") + "/" + file;
-    CaptionedImage& added =
-        image(row.has("cocoid") ? row.integer("cocoid") : number_in(file, row.where()));
+    CaptionedImage& added = image(id_of(file, row, row.has("cocoid") ? "cocoid" : nullptr));
     name(added, std::move(file), row);
     for (const Row& sentence : row.rows("sentences"))
       added.captions.push_back(sentence.text("raw"));
@@ -86,36 +91,106 @@ class CaptionReader {
   }
 
   void take_authors(const Row& row) {
-    std::string file = row.text("image");
-    const bool numbered = row.has("image_id") && !row.has_list("caption");
-    CaptionedImage& added = image(numbered ? id_of(row) : number_in(file, row.where()));
+    std::string file = row.text(row.has("file_name") ? "file_name" : "image");
+    const char* const captions = row.has("caption") || !row.has("text") ? "caption" : "text";
+    const bool stated = row.has("image_id") && !row.has_list(captions);
+    CaptionedImage& added = image(id_of(file, row, stated ? "image_id" : nullptr));
     name(added, std::move(file), row);
-    for (std::string& caption : row.texts("caption")) added.captions.push_back(std::move(caption));
+    for (std::string& caption : row.texts(captions)) added.captions.push_back(std::move(caption));
   }
 
-  /// The authors' training file has ids such as "coco_391895".
-  std::int64_t id_of(const Row& row) {
+  /// By the row's field `key`, which may be null, or by the rule for pictures without an id.
+  std::int64_t id_of(const std::string& file, const Row& row, const char* key) {
+    if (ids_ == MissingId::numbered) {
+      return number_of_.try_emplace(file, static_cast<std::int64_t>(number_of_.size()))
+          .first->second;
+    }
+    if (key == nullptr) return number_in(file, row.where());
     try {
-      return row.integer("image_id");
+      return row.integer(key);
     } catch (const Error&) {
-      return number_in(row.text("image_id"), row.where());
+      return number_in(row.text(key), row.where());  // the authors' "coco_391895"
     }
   }
 
   std::string file_;
   std::string split_;
+  MissingId ids_;
+  std::unordered_map<std::string, std::int64_t> number_of_;
   bool has_splits_ = false;
   std::vector<CaptionedImage> images_;
   std::unordered_map<std::int64_t, std::size_t> index_of_;
 };
 
+constexpr std::string_view kPictures[] = {".jpg",  ".jpeg", ".jpe", ".png", ".webp", ".tif",
+                                          ".tiff", ".gif",  ".bmp", ".ppm", ".pgm",  ".pnm"};
+constexpr std::size_t kMaxSidecar = std::size_t{1} << 20;
+
+bool is_picture(const fs::path& file) {
+  std::string ending = file.extension().string();
+  for (char& c : ending) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  }
+  return std::find(std::begin(kPictures), std::end(kPictures), ending) != std::end(kPictures);
+}
+
+std::vector<fs::path> pictures_below(const fs::path& folder) {
+  std::vector<fs::path> found;
+  try {
+    constexpr auto kSkip = fs::directory_options::skip_permission_denied;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder, kSkip)) {
+      std::error_code ignored;
+      if (is_picture(entry.path()) && entry.is_regular_file(ignored)) found.push_back(entry.path());
+    }
+  } catch (const fs::filesystem_error& e) {
+    throw Error(ErrorCode::io, "cannot list " + folder.string() + ": " + e.code().message());
+  }
+  if (found.empty())
+    throw Error(ErrorCode::not_found, "no picture files in the folder " + folder.string());
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// The lines of the text that lies beside a picture.
+std::vector<std::string> sidecar(fs::path picture) {
+  std::error_code ignored;
+  for (const char* ending : {".txt", ".caption"}) {
+    if (!fs::exists(picture.replace_extension(ending), ignored)) continue;
+    std::vector<std::string> captions;
+    std::istringstream lines(read_file(picture, kMaxSidecar));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find_first_not_of(" \t\r") != std::string::npos) captions.push_back(line);
+    }
+    return captions;
+  }
+  return {};
+}
+
 }  // namespace
 
-std::vector<CaptionedImage> read_captions(const std::filesystem::path& file,
-                                          std::string_view split) {
-  CaptionReader reader(file.string(), split);
-  for_each_row(file, [&](const Row& row) { reader.take(row); });
+std::vector<CaptionedImage> read_captions(const fs::path& file, std::string_view split,
+                                          MissingId ids) {
+  CaptionReader reader(file.string(), split, ids);
+  const auto take = [&](const Row& row) { reader.take(row); };
+  if (file.extension() == ".jsonl") {
+    for_each_line(file, take);
+  } else {
+    for_each_row(file, take);
+  }
   return reader.finish();
+}
+
+std::vector<CaptionedImage> read_captioned_folder(const fs::path& folder) {
+  std::error_code ignored;
+  if (const fs::path rows = folder / "metadata.jsonl"; fs::exists(rows, ignored)) {
+    return read_captions(rows, "", MissingId::numbered);
+  }
+  std::vector<CaptionedImage> images;
+  for (const fs::path& picture : pictures_below(folder)) {
+    const auto id = static_cast<std::int64_t>(images.size());
+    images.push_back({id, picture.lexically_relative(folder).string(), sidecar(picture)});
+  }
+  return images;
 }
 
 }  // namespace blip

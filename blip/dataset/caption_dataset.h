@@ -16,15 +16,29 @@ struct CaptionedImage {
   std::vector<std::string> captions;
 };
 
+/// What a picture's id is where the file states none.
+enum class MissingId {
+  from_name,  ///< the number at the end of its file's name, as in the authors' code; else an error
+  numbered,   ///< 0, 1, 2, ... by file, in the order of appearance; stated ids do not count either
+};
+
 /// Reads captions in any of these forms, and tells them apart by their keys:
 /// COCO's {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]};
 /// Karpathy's {"images": [{"filepath", "filename", "split", "cocoid", "sentences": [{"raw"}]}]},
 /// COCO and Flickr30k; the BLIP authors' [{"image", "caption": [...]}] and [{"image", "image_id",
-/// "caption"}]. A picture without an id has the number at the end of its file's name, as in the
-/// authors' code. `split` (Karpathy's form only) keeps one part, such as "test". Throws
+/// "caption"}]; and, in a file whose name ends in .jsonl, one such object a line, where "file_name"
+/// and "text" are other words for "image" and "caption". `split` (Karpathy's form only) keeps one
+/// part, such as "test". `ids` is for all forms but COCO's, which always states them. Throws
 /// Error{not_found}; Error{io} for a file in none of these forms, and for two pictures of one id;
 /// Error{usage} for a split that no picture has.
 std::vector<CaptionedImage> read_captions(const std::filesystem::path& file,
-                                          std::string_view split = "");
+                                          std::string_view split = "",
+                                          MissingId ids = MissingId::from_name);
+
+/// The pictures below a folder, by name, with the captions that lie beside them: the lines of
+/// NAME.txt or else NAME.caption. Where the folder has a metadata.jsonl, that is read instead. A
+/// picture without captions is in the list too. Ids are numbered.
+/// Throws Error{not_found} for a folder without pictures, Error{io}.
+std::vector<CaptionedImage> read_captioned_folder(const std::filesystem::path& folder);
 
 }  // namespace blip

@@ -282,5 +282,17 @@ TEST(TextCleaning, AsTheAuthorsDo) {
   EXPECT_EQ(clean_question(""), "");
 }
 
+TEST(TextCleaning, GoldenCases) {
+  const Json cases =
+      read_json(BLIP_SOURCE_DIR "/tests/golden/data/E_original/text_cleaning.json")["cases"];
+  ASSERT_GT(cases.size(), 50U);
+  for (const Json& c : cases) {
+    const auto text = c["text"].get<std::string>();
+    const auto words = c["max_words"].get<std::size_t>();
+    EXPECT_EQ(clean_caption(text, words), c["caption"].get<std::string>()) << c.dump();
+    EXPECT_EQ(clean_question(text, words), c["question"].get<std::string>()) << c.dump();
+  }
+}
+
 }  // namespace
 }  // namespace blip

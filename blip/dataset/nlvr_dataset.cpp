@@ -88,7 +88,9 @@ std::vector<NlvrExample> read_nlvr(const std::filesystem::path& file) {
   if (is_list(file)) {
     for_each_row(file, [&](const Row& row) { take(authors(row, examples.size()), row); });
   } else {
-    for_each_line(file, [&](const Row& row) { take(official(row), row); });
+    for_each_line(file, [&](const Row& row) {
+      take(row.has("images") ? authors(row, examples.size()) : official(row), row);
+    });
   }
   if (examples.empty()) throw Error(ErrorCode::io, file.string() + " holds no examples");
   return examples;

@@ -18,7 +18,7 @@ struct NlvrExample {
 };
 
 /// Reads NLVR2's own form, one {"identifier", "sentence", "label"} a line, or the BLIP authors'
-/// [{"images": [left, right], "sentence", "label"}].
+/// [{"images": [left, right], "sentence", "label"}], or the authors' objects one a line.
 /// Throws Error{not_found}; Error{io} for a file in neither form, and for an identifier that comes
 /// twice.
 std::vector<NlvrExample> read_nlvr(const std::filesystem::path& file);

@@ -7,7 +7,7 @@
 namespace blip {
 
 /// What the authors' code does to a text before the tokenizer sees it, in training and evaluation:
-/// lower case (ASCII here; the tokenizer lowers the rest), . ! " ( ) * # : ; ~ as spaces, runs of
+/// lower case, . ! " ( ) * # : ; ~ as spaces, runs of
 /// white space as one space, at most `max_words` words. 30 for retrieval, 40 for NLVR2.
 std::string clean_caption(std::string_view text, std::size_t max_words);
 

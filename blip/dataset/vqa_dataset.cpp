@@ -26,6 +26,11 @@ class VqaReader {
     std::string subtype;
     std::vector<std::pair<std::size_t, std::int64_t>> pictures;  // question and COCO's id
     bool known = false;
+    if (file.extension() == ".jsonl") {
+      for_each_line(file, [&](const Row& row) { take_line(row); });
+      if (questions_.empty()) throw Error(ErrorCode::io, file.string() + " holds no questions");
+      return;
+    }
     for_each_row(
         file,
         [&](const Row& row) {
@@ -64,11 +69,16 @@ class VqaReader {
 
   [[noreturn]] static void fail_twice(const Row& row) {
     throw Error(ErrorCode::io,
-                row.where() + " repeats question " + std::to_string(row.integer("question_id")));
+                row.where() + " repeats question " +
+                    (row.has("question_id") ? std::to_string(row.integer("question_id")) : ""));
   }
 
   std::size_t take_question(const Row& row) {
-    const std::size_t index = index_of(row.integer("question_id"));
+    return take_question(row, row.integer("question_id"));
+  }
+
+  std::size_t take_question(const Row& row, std::int64_t id) {
+    const std::size_t index = index_of(id);
     VqaQuestion& question = questions_[index];
     if (!question.text.empty()) fail_twice(row);
     question.text = row.text("question");
@@ -82,10 +92,18 @@ class VqaReader {
     if (row.has("answer_type")) question.answer_type = row.text("answer_type");
   }
 
-  void take_authors(const Row& row) {
-    VqaQuestion& question = questions_[take_question(row)];
+  void take_authors(const Row& row) { fill(questions_[take_question(row)], row); }
+
+  void take_line(const Row& row) {
+    const bool stated = row.has("question_id");
+    const auto number = static_cast<std::int64_t>(questions_.size());
+    fill(questions_[take_question(row, stated ? row.integer("question_id") : number)], row);
+  }
+
+  static void fill(VqaQuestion& question, const Row& row) {
     question.image = row.text("image");
     if (row.has("answer")) question.answers = row.texts("answer");
+    if (row.has("dataset")) question.dataset = row.text("dataset");
   }
 
   std::vector<VqaQuestion> questions_;

@@ -169,7 +169,7 @@ void write_converted(const Checkpoint& checkpoint, const ConversionOptions& opti
   }
   NewFolder out(folder);
   // What belongs to a .pth lies in nothing but the .pth and its med_config.json.
-  if (checkpoint.family != CheckpointFamily::authors) {
+  if (fs::exists(checkpoint.folder / "config.json")) {
     copy_small_files(checkpoint.folder, out.path());
   }
   write_json(out.path() / "config.json", config_json(checkpoint));

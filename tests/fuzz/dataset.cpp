@@ -12,21 +12,52 @@
 #include "blip/dataset/caption_dataset.h"
 #include "blip/dataset/nlvr_dataset.h"
 #include "blip/dataset/results.h"
+#include "blip/dataset/tar_samples.h"
 #include "blip/dataset/vqa_dataset.h"
 
 namespace {
 
 /// The readers take files. One in memory would do, where the system has it.
+const std::string& lines_file();
+
 const std::string& scratch_file() {
   static const std::string path = [] {
     std::string name = (std::filesystem::temp_directory_path() / "blip_fuzz_XXXXXX").string();
     const int descriptor = mkstemp(name.data());
     if (descriptor < 0) std::abort();
     close(descriptor);
-    std::atexit([] { unlink(scratch_file().c_str()); });
+    std::atexit([] {
+      unlink(scratch_file().c_str());
+      unlink(lines_file().c_str());
+    });
     return name;
   }();
   return path;
+}
+
+/// The same file by a name that says that it holds a row a line.
+const std::string& lines_file() {
+  static const std::string path = [] {
+    const std::string name = scratch_file() + ".jsonl";
+    if (symlink(scratch_file().c_str(), name.c_str()) != 0) std::abort();
+    return name;
+  }();
+  return path;
+}
+
+void read_tar(const std::filesystem::path& file) {
+  blip::TarReader reader(file);
+  blip::TarSample sample;
+  while (reader.next(sample)) {
+  }
+}
+
+void read_lines(const std::filesystem::path& lines) {
+  try {
+    blip::read_captions(lines, "", blip::MissingId::numbered);
+  } catch (const blip::Error&) {
+  }
+  blip::read_vqa(std::span(&lines, 1));
 }
 
 void read(int kind, const std::filesystem::path& file) {
@@ -46,8 +77,14 @@ void read(int kind, const std::filesystem::path& file) {
     case 4:
       blip::read_vqa_results(file);
       break;
-    default:
+    case 5:
       blip::read_nlvr_results(file);
+      break;
+    case 6:
+      read_tar(file);
+      break;
+    default:
+      read_lines(lines_file());
   }
 }
 
@@ -60,7 +97,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::fwrite(data + 1, 1, size - 1, file);
   std::fclose(file);
   try {
-    read(data[0] % 6, scratch_file());
+    read(data[0] % 8, scratch_file());
   } catch (const blip::Error&) {
   }
   return 0;

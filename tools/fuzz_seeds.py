@@ -47,6 +47,24 @@ def request() -> dict[str, bytes]:
             "urlencoded": b"application/x-www-form-urlencoded\n\nimage=Zm9v&text=a+b&flag=1"}
 
 
+def mcp() -> dict[str, str]:
+    """Lines of headers (version, method, tool), then a message."""
+    def message(method: str, params: dict, **more) -> dict:
+        return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params} | more
+
+    picture = {"image": "data:image/png;base64,Zm9v"}
+    modern = {"_meta": {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}}
+    call = message("tools/call", {"name": "ask", "arguments": picture | {"questions": ["what?"]}, "_meta": {"progressToken": "t"}})
+    seeds = {"initialize": ("", "", "", message("initialize", {"protocolVersion": "2025-06-18", "capabilities": {}})),
+             "list": ("2025-11-25", "", "", message("tools/list", {})), "call": ("2025-06-18", "", "", call),
+             "modern": ("2026-07-28", "tools/call", "caption", message("tools/call", modern | {"name": "caption", "arguments": picture})),
+             "discover": ("2026-07-28", "server/discover", "", message("server/discover", modern)),
+             "batch": ("2025-03-26", "", "", [call, message("ping", {}), {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}]),
+             "match": ("", "", "", message("tools/call", {"name": "match", "arguments": picture | {"texts": ["a", "b"]}})),
+             "describe": ("", "", "", message("tools/call", {"name": "describe", "arguments": picture | {"detail": "low"}}))}
+    return {name: "\n".join([*lines, json.dumps(text)]) for name, (*lines, text) in seeds.items()}
+
+
 def authors_config() -> dict[str, str]:
     """The tensors that tell a model's kind and sizes, for each kind."""
     vision = {"vision_model.embeddings.class_embedding": [1, 1, 32],
@@ -119,7 +137,7 @@ def description() -> dict[str, str]:
     return {str(i): "\n".join([json.dumps(o), *said]) for i, o in enumerate(options)}
 
 
-WRITTEN = {"request": request, "dataset": dataset, "description": description, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
+WRITTEN = {"request": request, "mcp": mcp, "dataset": dataset, "description": description, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
 
 
 def main() -> int:

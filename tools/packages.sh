@@ -24,8 +24,10 @@ BUILD_PACKAGES=(
   libutf8proc-dev libboost1.81-dev libfaiss-dev libxxhash-dev libre2-dev nlohmann-json3-dev libcli11-dev
   libcurl4-openssl-dev libarchive-dev ccache
 )
-TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium)
+TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-selenium python3-jsonschema)
 # libtorch computes by whatever BLAS the system has: Debian's other ones are slower.
 # libgloo-dev: headers that libtorch-dev names but does not bring.
 TRAIN_PACKAGES=(libtorch-dev libopenblas0-openmp libgloo-dev libyaml-cpp-dev)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)
+# Of tools/corpus; apt-get download, dpkg-deb and the rest of Debian's base come with the system.
+CORPUS_PACKAGES=(npm python3 python3-venv)

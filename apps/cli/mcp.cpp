@@ -65,8 +65,9 @@ void add_mcp_command(CLI::App& app, int& status) {
   const auto flags = std::make_shared<McpFlags>();
   flags->service.add_to(*command);
   add_limit(*command, "--max-message-mib", flags->message_mib, "MiB of a message or of a picture",
-            1);
-  add_limit(*command, "--max-queue", flags->requests, "requests that are worked on at once", 1);
+            {1, 1 << 20});
+  add_limit(*command, "--max-queue", flags->requests, "requests that are worked on at once",
+            kThreads);
   command->callback([flags, &status] { status = run(*flags); });
 }
 

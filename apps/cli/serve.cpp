@@ -66,16 +66,20 @@ int run(const ServeFlags& flags) {
   return 0;
 }
 
+/// A variable that is not set must not leave a service open to all.
+CLI::Validator not_empty() {
+  return {[](const std::string& text) { return text.empty() ? "it is empty" : std::string(); }, ""};
+}
+
 void add_limits(CLI::App& command, ServeFlags& flags) {
   add_limit(command, "--max-queue", flags.http.queue,
-            "requests that wait or are worked on; more get 503", 1);
-  add_limit(command, "--max-connections", flags.http.connections, "open connections", 1);
-  add_limit(command, "--max-body-mib", flags.body_mib, "MiB of a request", 1);
-  add_limit(command, "--request-timeout", flags.request_timeout, "seconds that a request may take",
-            1);
+            "requests that wait or are worked on; more get 503", kThreads);
+  add_limit(command, "--max-connections", flags.http.connections, "open connections");
+  add_limit(command, "--max-body-mib", flags.body_mib, "MiB of a request", {1, 1 << 20});
+  add_limit(command, "--request-timeout", flags.request_timeout, "seconds that a request may take");
   add_limit(command, "--rate-limit", flags.api.requests_per_minute,
-            "requests a minute that a client's address may send; 0: any number", 0);
-  add_limit(command, "--grace", flags.grace, "seconds that work may go on after SIGTERM", 0);
+            "requests a minute that a client's address may send; 0: any number", {0, 1e9});
+  add_limit(command, "--grace", flags.grace, "seconds that work may go on after SIGTERM", {0, 1e9});
 }
 
 }  // namespace
@@ -88,10 +92,12 @@ void add_serve_command(CLI::App& app, int& status) {
   command->add_option("--port", flags->http.port, "port; 0: any that is free")
       ->capture_default_str();
   flags->service.add_to(*command);
+  flags->service.polish.add_to(*command);
   command->add_option("--index", flags->service.index, "index to search in (see blip index)");
   command
       ->add_option("--token", flags->api.token,
                    "secret that clients must send as \"Authorization: Bearer TOKEN\"")
+      ->check(not_empty())
       ->envname("BLIP_TOKEN");
   command->add_option("--cors-origin", flags->api.cors_origin,
                       "site whose pages may use the API, such as https://example.org; *: all");

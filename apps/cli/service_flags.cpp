@@ -29,14 +29,15 @@ void ServiceFlags::add_to(CLI::App& command) {
                   "given several times)")
       ->allow_extra_args(false);
   image.add_to(command);
-  polish.add_to(command);
-  add_limit(command, "--max-batch", service_.scheduler.max_batch, "texts that are written together",
-            1);
+  add_limit(command, "--max-batch", service_.scheduler.max_batch,
+            "texts that are written together");
   add_limit(command, "--max-wait-ms", max_wait_ms_,
-            "milliseconds that a first request waits for others (later ones join on the way)", 0);
+            "milliseconds that a first request waits for others (later ones join on the way)",
+            {0, 60'000});
   add_limit(command, "--decode-timeout", decode_timeout_,
-            "seconds that decoding a picture may take", 1);
-  add_limit(command, "--decoders", service_.decoder.processes, "processes that decode pictures", 1);
+            "seconds that decoding a picture may take");
+  add_limit(command, "--decoders", service_.decoder.processes, "processes that decode pictures",
+            {1, 64});
 }
 
 server::ServiceOptions ServiceFlags::options() const {

@@ -14,8 +14,8 @@ namespace blip::cli {
 struct ServiceFlags {
   ModelFlags model;
   ImageFlags image;
-  PolishFlags polish;
-  std::string index;  ///< of a command that searches
+  PolishFlags polish;  ///< of a command that polishes; add_to() leaves its options out
+  std::string index;   ///< of a command that searches
 
   void add_to(CLI::App& command);
   /// Throws Error{not_found} where there is no model.
@@ -28,13 +28,22 @@ struct ServiceFlags {
   int decode_timeout_ = 30;
 };
 
-/// A number of at least `least`, in the help's group of limits.
+/// What a limit may be.
+struct LimitRange {
+  double least = 1;
+  double most = 1e9;
+};
+
+/// A number, in the help's group of limits.
 template <class Number>
-void add_limit(CLI::App& command, const char* name, Number& value, const char* help, double least) {
+void add_limit(CLI::App& command, const char* name, Number& value, const char* help,
+               LimitRange range = {}) {
   command.add_option(name, value, help)
       ->capture_default_str()
-      ->check(CLI::Range(least, 1e9))
+      ->check(CLI::Range(range.least, range.most))
       ->group("Limits");
 }
+
+inline constexpr LimitRange kThreads{1, 1024};  ///< each is started at once
 
 }  // namespace blip::cli

@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "apps/server/page_files.h"
+
 namespace blip::server {
 namespace {
 
@@ -16,11 +18,10 @@ int http_status(ErrorCode code) {
     case ErrorCode::not_found:
       return 404;
     case ErrorCode::bad_image:
+    case ErrorCode::unsupported:  // not 501: clients try again what a server says with 5xx
       return 422;
     case ErrorCode::too_large:
       return 413;
-    case ErrorCode::unsupported:
-      return 501;
     case ErrorCode::cancelled:
       return 503;
     case ErrorCode::io:
@@ -141,10 +142,12 @@ Api::Api(Service& service, const ApiOptions& options) : service_(service), optio
   add_gradio_routes(router_, service_, options_.body_bytes);
 }
 
-HttpResponse Api::error(int status, const std::string& message) {
+HttpResponse Api::error(int status, const std::string& message, const HttpRequest* request) {
   const char* code = status == 503 ? "overloaded" : status == 413 ? "too_large" : "usage";
   metrics_.count("none", status, 0);
-  return error_response({status, code, message});
+  const Router::Route* route =
+      request != nullptr ? router_.find(request->method, request->path).route : nullptr;
+  return error_response({status, code, message}, route != nullptr ? route->shape : nullptr);
 }
 
 std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
@@ -153,10 +156,13 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
     metrics_.count("none", response.status, 0);
     return response;
   };
+  const Router::Found found = router_.find(request.method, request.path);
+  const FailureShape shape = found.route != nullptr ? found.route->shape : nullptr;
   if (is_foreign(request)) {
     return refused(error_response({403, "forbidden",
                                    "requests of other sites' pages are not answered (see "
-                                   "--cors-origin)"}));
+                                   "--cors-origin)"},
+                                  shape));
   }
   if (request.method == "OPTIONS") {
     HttpResponse response{204, "text/plain", ""};
@@ -165,7 +171,6 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
                         {"Access-Control-Max-Age", "600"}};
     return refused(std::move(response));
   }
-  const Router::Found found = router_.find(request.method, request.path);
   if (found.route == nullptr) {
     if (found.allowed.empty())
       return refused(
@@ -176,13 +181,12 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
     return refused(std::move(response));
   }
   if (found.route->work && !knows_token(request))
-    return refused(error_response({401, "unauthorized", "the service asks for its token"},
-                                  found.route->shape));
+    return refused(error_response({401, "unauthorized", "the service asks for its token"}, shape));
   if (found.route->work && takes_too_much(request.client)) {
     return refused(error_response({429, "rate_limited",
                                    "a client may send so many requests a minute: " +
                                        std::to_string(options_.requests_per_minute)},
-                                  found.route->shape));
+                                  shape));
   }
   return {};
 }
@@ -252,7 +256,7 @@ void Api::add_cors(HttpResponse& response) const {
 
 // A bucket that holds a minute's requests and fills evenly.
 bool Api::takes_too_much(const std::string& client) {
-  const double most = options_.requests_per_minute;
+  const auto most = static_cast<double>(options_.requests_per_minute);
   if (most <= 0) return false;
   const auto now = std::chrono::steady_clock::now();
   const auto filled = [&](const Bucket& bucket) {
@@ -276,6 +280,9 @@ void Api::add_own_routes() {
   router_.at_once("GET", "/readyz", [this](const HttpRequest&, const Captures&) {
     return stopping_ ? HttpResponse{503, "text/plain", "stopping\n"}
                      : HttpResponse{200, "text/plain", "ready\n"};
+  });
+  router_.at_once("GET", "/openapi.json", [](const HttpRequest&, const Captures&) {
+    return HttpResponse{200, "application/json", std::string(openapi_json())};
   });
   router_.at_once("GET", "/v1/info", [this](const HttpRequest&, const Captures&) {
     Json info = service_.info();

@@ -17,12 +17,12 @@
 namespace blip::server {
 
 struct ApiOptions {
-  std::string token;               ///< that clients must show; empty: none
-  std::string cors_origin;         ///< whose pages may use the API; "*": all; empty: none
-  double requests_per_minute = 0;  ///< of one client's address; 0: as many as it likes
-  bool loopback_only = true;       ///< the server listens to this machine alone
-  std::size_t body_bytes = 0;      ///< for /v1/info
-  std::int64_t max_pixels = 0;     ///< for /v1/info
+  std::string token;                    ///< that clients must show; empty: none
+  std::string cors_origin;              ///< whose pages may use the API; "*": all; empty: none
+  std::size_t requests_per_minute = 0;  ///< of one client's address; 0: as many as it likes
+  bool loopback_only = true;            ///< the server listens to this machine alone
+  std::size_t body_bytes = 0;           ///< for /v1/info
+  std::int64_t max_pixels = 0;          ///< for /v1/info
 };
 
 /// Everything that is served, over one Service: decides who may ask, finds the route, turns errors
@@ -34,10 +34,11 @@ class Api final : public HttpHandler {
   std::optional<HttpResponse> refuse(const HttpRequest& request) override;
   std::optional<HttpResponse> answer_at_once(const HttpRequest& request) override;
   void handle(Exchange& exchange) override;
-  HttpResponse error(int status, const std::string& message) override;
+  HttpResponse error(int status, const std::string& message, const HttpRequest* request) override;
+  /// /readyz, and what other protocols have in its place, answer 503 from now on.
+  void stopping() override { stopping_ = true; }
 
-  /// Answers 503 to /readyz from now on: the service is about to stop.
-  void set_stopping() { stopping_ = true; }
+  const Router& router() const { return router_; }
   /// More lines for /metrics, such as the server's own counts.
   std::function<std::string()> more_metrics;
 
@@ -82,8 +83,5 @@ HttpResponse event_stream();
 bool is_loopback(std::string_view host);
 /// "event: NAME\ndata: JSON\n\n"
 std::string server_sent_event(std::string_view event, const Json& data);
-
-/// Runs a task as /v1 does: whole, or as a stream of events when the request asks for that.
-void run_task(Service& service, Task task, Exchange& exchange);
 
 }  // namespace blip::server

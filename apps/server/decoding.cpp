@@ -53,14 +53,14 @@ void give_up_rights(std::int64_t max_pixels) {
   // Ctrl-C in a terminal goes to every process of the group; the service ends its helpers itself.
   signal(SIGINT, SIG_IGN);
   limit(RLIMIT_CORE, 0);
-  limit(RLIMIT_FSIZE, 0);
-#ifndef BLIP_SANITIZED  // sanitizers map terabytes that they do not use
+#ifndef BLIP_SANITIZED  // sanitizers map terabytes that they do not use, and open files to report
   // 12 bytes a pixel are what decoding takes at most; the rest is the program itself and the file.
   limit(RLIMIT_AS, static_cast<rlim_t>(max_pixels) * 12 + (rlim_t{3} << 29));
+  limit(RLIMIT_FSIZE, 0);
+  limit(RLIMIT_NOFILE, 0);  // descriptors that are open stay open
 #else
   (void)max_pixels;
 #endif
-  limit(RLIMIT_NOFILE, 0);  // descriptors that are open stay open
 }
 
 DecodingReply decode(const DecodingRequest& request, std::span<const std::byte> bytes,

@@ -144,10 +144,16 @@ void Fields::apply_to(GenerationConfig& config) {
   } catch (const Error& e) {
     throw Error(ErrorCode::usage, e.what());
   }
-  if (config.num_beams > kMostSequences || config.num_return_sequences > kMostSequences) {
-    throw Error(ErrorCode::too_large,
-                "\"num_beams\" and \"num_return_sequences\" must be at most " +
-                    std::to_string(kMostSequences));
+  check_sequences(config);
+}
+
+void check_sequences(const GenerationConfig& config) {
+  for (const int sequences : {config.num_beams, config.num_return_sequences}) {
+    const bool many = sequences > kMostSequences;
+    if (sequences >= 1 && !many) continue;
+    throw Error(many ? ErrorCode::too_large : ErrorCode::usage,
+                "\"num_beams\" and \"num_return_sequences\" must be 1 to " +
+                    std::to_string(kMostSequences) + ", but one is " + std::to_string(sequences));
   }
 }
 

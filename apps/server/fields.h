@@ -33,13 +33,13 @@ class Fields {
   std::optional<double> number(const char* name, double least, double most);
   /// One of `words`.
   std::optional<std::string> word(const char* name, std::initializer_list<const char*> words);
-  /// Those of GenerationConfig's options that are there; at most 16 beams and sequences.
+  /// Those of GenerationConfig's options that are there. Throws as check_sequences() too.
   void apply_to(GenerationConfig& config);
   /// Any other value as it is.
   Json take(const char* name);
   /// What was not taken yet.
-  const Json& rest() const { return object_; }
-  bool contains(const char* name) const { return object_.contains(name); }
+  const Json& rest() const& { return object_; }
+  Json rest() && { return std::move(object_); }
   /// Throws Error{usage} naming the first field that nobody asked for.
   void refuse_the_rest() const;
 
@@ -47,5 +47,8 @@ class Fields {
   Json object_;
   TextLimits limits_;
 };
+
+/// That a text has 1 to 16 beams and sequences. Throws Error{usage}, of more Error{too_large}.
+void check_sequences(const GenerationConfig& config);
 
 }  // namespace blip::server

@@ -2,12 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <boost/asio.hpp>
-#include <boost/beast.hpp>
-#include <deque>
 #include <list>
-#include <mutex>
 
+#include "apps/server/http_connection.h"
 #include "blip/base/error.h"
 
 namespace blip::server {
@@ -20,14 +17,6 @@ using tcp = net::ip::tcp;
 using boost::system::error_code;
 
 constexpr std::size_t kHeadBytes = 16 * 1024;
-constexpr std::size_t kCongested = 256 * 1024;
-constexpr auto kKeepAlive = std::chrono::seconds(15);
-constexpr auto kQuiet = net::use_awaitable;
-
-/// Completion that gives its error instead of throwing it.
-auto into(error_code& failed) {
-  return net::redirect_error(kQuiet, failed);
-}
 
 HttpRequest head_of(const http::request<http::string_body>& message, const tcp::socket& socket) {
   HttpRequest request;
@@ -42,90 +31,6 @@ HttpRequest head_of(const http::request<http::string_body>& message, const tcp::
   request.client = socket.remote_endpoint(ignored).address().to_string();
   return request;
 }
-
-/// What is answered to a request: filled by its thread, written by the network's.
-class Answer final : public Exchange, public std::enable_shared_from_this<Answer> {
- public:
-  Answer(net::any_io_executor executor, HttpRequest request)
-      : changed(executor), executor_(std::move(executor)), request_(std::move(request)) {}
-
-  HttpRequest& request() override { return request_; }
-  const Ticket& ticket() const override { return own_ticket; }
-  void cancel() override { own_ticket.end(Ending::cancelled); }
-
-  void send(HttpResponse response) override {
-    const std::lock_guard lock(mutex_);
-    if (!head_) head_ = std::move(response);
-    notify();
-  }
-
-  void begin(HttpResponse response) override {
-    const std::lock_guard lock(mutex_);
-    streamed_ = true;
-    head_ = std::move(response);
-    notify();
-  }
-
-  void write(std::string piece) override {
-    const std::lock_guard lock(mutex_);
-    queued_ += piece.size();
-    pieces_.push_back(std::move(piece));
-    notify();
-  }
-
-  bool congested() const override {
-    const std::lock_guard lock(mutex_);
-    return queued_ > kCongested;
-  }
-
-  /// The thread is done with it.
-  void finish() {
-    const std::lock_guard lock(mutex_);
-    finished_ = true;
-    notify();
-  }
-
-  // For the network's thread. `changed` is cancelled when one of these may have become true.
-  std::optional<HttpResponse> take_head() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(head_, std::nullopt);
-  }
-  std::optional<std::string> take_piece() {
-    const std::lock_guard lock(mutex_);
-    if (pieces_.empty()) return {};
-    std::string piece = std::move(pieces_.front());
-    pieces_.pop_front();
-    queued_ -= piece.size();
-    return piece;
-  }
-  bool streamed() const {
-    const std::lock_guard lock(mutex_);
-    return streamed_;
-  }
-  bool finished() const {
-    const std::lock_guard lock(mutex_);
-    return finished_ && pieces_.empty() && !head_;
-  }
-
-  net::steady_timer changed;
-  Ticket own_ticket;
-  net::steady_timer::time_point deadline;
-  bool watched = true;  ///< by the connection, which still exists
-
- private:
-  void notify() {
-    net::post(executor_, [self = shared_from_this()] { self->changed.cancel(); });
-  }
-
-  net::any_io_executor executor_;
-  HttpRequest request_;
-  mutable std::mutex mutex_;
-  std::optional<HttpResponse> head_;
-  std::deque<std::string> pieces_;
-  std::size_t queued_ = 0;
-  bool streamed_ = false;
-  bool finished_ = false;
-};
 
 /// Gives back what it holds of a shared budget.
 class Hold {
@@ -152,19 +57,10 @@ std::string_view HttpRequest::header(std::string_view name) const {
 }
 
 struct HttpServer::Data {
-  /// A connection. Lives in its coroutine.
-  struct Connection {
-    beast::tcp_stream stream;
-    beast::flat_buffer buffer;
-    bool idle = true;    ///< waits for a request
-    bool close = false;  ///< after the present answer
-    std::shared_ptr<Answer> answer = {};
-  };
-
   Data(const HttpOptions& o, HttpHandler& h)
       : options(o), handler(h), acceptor(io), signals(io), grace(io), workers(o.queue) {}
 
-  HttpResponse too_large();
+  HttpResponse too_large(const HttpRequest* request);
   HttpResponse head_problem(error_code failed);
   // GCC 12 destroys temporaries of an expression with co_await and ?: twice, so what is passed to
   // these is made before.
@@ -172,23 +68,11 @@ struct HttpServer::Data {
   net::awaitable<void> serve(tcp::socket socket);
   net::awaitable<bool> next_request(Connection& c);
   net::awaitable<void> work(Connection& c, HttpRequest request, unsigned version);
-  net::awaitable<void> write_stream(Connection& c, const HttpResponse& head, unsigned version);
-  net::awaitable<void> respond(Connection& c, HttpResponse response, unsigned version, bool body);
-  net::awaitable<void> refuse(Connection& c, HttpResponse response, unsigned version);
-  net::awaitable<void> linger(Connection& c);
-  net::awaitable<void> wait(Answer& answer);
-  void watch(Connection& c, const std::shared_ptr<Answer>& answer);
+  net::awaitable<void> turn_away(Connection& c, const HttpRequest& request, bool has_body,
+                                 unsigned version);
   void begin_stop();
-  void end_when_empty();
-  void end_all(Ending why);
-
-  template <class Message>
-  void add_headers(Message& message, const HttpResponse& response, const Connection& c) const {
-    message.set(http::field::server, "blip");
-    message.set(http::field::content_type, response.content_type);
-    for (const auto& [name, value] : response.headers) message.set(name, value);
-    message.keep_alive(!c.close);
-  }
+  void end_when_finished();
+  void give_up();
 
   HttpOptions options;
   HttpHandler& handler;
@@ -240,7 +124,7 @@ void HttpServer::run() {
   data_->signals.async_wait([this](error_code failed, int) {
     if (failed) return;
     data_->signals.async_wait([this](error_code again, int) {
-      if (!again) data_->end_all(Ending::shutdown);
+      if (!again) data_->give_up();
     });
     data_->begin_stop();
   });
@@ -253,32 +137,41 @@ void HttpServer::stop() {
   net::post(data_->io, [this] { data_->begin_stop(); });
 }
 
+// The port stays open, so that who asks hears that the service is stopping.
 void HttpServer::Data::begin_stop() {
   if (stopping) return;
   stopping = true;
-  error_code ignored;
-  acceptor.close(ignored);
+  handler.stopping();
   for (Connection* c : open) {
     if (c->idle) c->stream.close();
   }
   grace.expires_after(options.grace);
   grace.async_wait([this](error_code failed) {
-    if (!failed) end_all(Ending::shutdown);
+    if (!failed) give_up();
   });
-  end_when_empty();
+  end_when_finished();
 }
 
-// When the last connection is closed, nothing is to keep the network's thread.
-void HttpServer::Data::end_when_empty() {
-  if (!stopping || !open.empty()) return;
+// Connections that came before the stop are those whose requests were taken. When the last is gone,
+// nothing is to keep the network's thread.
+void HttpServer::Data::end_when_finished() {
+  if (!stopping || std::any_of(open.begin(), open.end(), [](Connection* c) { return !c->late; }))
+    return;
   error_code ignored;
+  acceptor.close(ignored);
   signals.cancel(ignored);
   grace.cancel();
+  for (Connection* c : open) c->stream.close();
 }
 
-void HttpServer::Data::end_all(Ending why) {
+// Ends what is worked on, and does not wait any longer for requests that are only half there.
+void HttpServer::Data::give_up() {
   for (Connection* c : open) {
-    if (c->answer) c->answer->own_ticket.end(why);
+    if (c->answer) {
+      c->answer->own_ticket.end(Ending::shutdown);
+    } else {
+      c->stream.close();
+    }
   }
 }
 
@@ -286,7 +179,7 @@ net::awaitable<void> HttpServer::Data::accept() {
   for (;;) {
     error_code failed;
     tcp::socket socket = co_await acceptor.async_accept(into(failed));
-    if (stopping) co_return;
+    if (!acceptor.is_open()) co_return;
     if (failed || open.size() >= options.connections) {
       // Out of descriptors, or of places: whoever waits is taken when another has left.
       if (!failed) socket.close(failed);
@@ -300,7 +193,8 @@ net::awaitable<void> HttpServer::Data::accept() {
 }
 
 net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
-  Connection c{beast::tcp_stream(std::move(socket)), beast::flat_buffer(kHeadBytes + 65536)};
+  Connection c(std::move(socket), options, kHeadBytes + 65536);
+  c.late = stopping;
   const auto place = open.insert(open.end(), &c);
   ++connections;
   c.stream.expires_after(options.head_timeout);
@@ -321,18 +215,20 @@ net::awaitable<void> HttpServer::Data::serve(tcp::socket socket) {
   c.stream.socket().shutdown(tcp::socket::shutdown_both, ignored);
   open.erase(place);
   --connections;
-  end_when_empty();
+  end_when_finished();
 }
 
-HttpResponse HttpServer::Data::too_large() {
+HttpResponse HttpServer::Data::too_large(const HttpRequest* request) {
   return handler.error(
-      413, "a request's body must have at most " + std::to_string(options.body_bytes) + " bytes");
+      413, "a request's body must have at most " + std::to_string(options.body_bytes) + " bytes",
+      request);
 }
 
 HttpResponse HttpServer::Data::head_problem(error_code failed) {
-  if (failed == http::error::header_limit) return handler.error(431, "the headers are too long");
-  if (failed == http::error::body_limit) return too_large();
-  return handler.error(400, "the request is not HTTP");
+  if (failed == http::error::header_limit)
+    return handler.error(431, "the headers are too long", nullptr);
+  if (failed == http::error::body_limit) return too_large(nullptr);
+  return handler.error(400, "the request is not HTTP", nullptr);
 }
 
 // Reads a request and answers it; false when the connection is to be closed. The caller has set the
@@ -350,7 +246,7 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     if (failed == http::error::end_of_stream || !said_something) co_return false;
     if (failed == beast::error::timeout) co_return false;
     HttpResponse problem = head_problem(failed);
-    co_await refuse(c, std::move(problem), version);
+    co_await c.refuse(std::move(problem), version);
     co_return false;
   }
   HttpRequest request = head_of(parser.get(), c.stream.socket());
@@ -359,20 +255,25 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
   const bool has_body = parser.chunked() || (length && *length > 0);
   if (auto refusal = handler.refuse(request)) {
     if (has_body) {
-      co_await refuse(c, std::move(*refusal), version);
+      co_await c.refuse(std::move(*refusal), version);
       co_return false;
     }
-    co_await respond(c, std::move(*refusal), version, request.method != "HEAD");
+    co_await c.respond(std::move(*refusal), version, request.method != "HEAD");
     co_return !c.close;
+  }
+  if (c.late) {
+    co_await turn_away(c, request, has_body, version);
+    co_return false;
   }
   const std::size_t expected = !has_body ? 0
                                : length  ? static_cast<std::size_t>(*length)
                                          : options.body_bytes;
   if (expected > options.body_bytes || body_bytes + expected > options.all_body_bytes) {
-    HttpResponse problem = expected > options.body_bytes
-                               ? too_large()
-                               : handler.error(503, "the service holds too many large requests");
-    co_await refuse(c, std::move(problem), version);
+    HttpResponse problem =
+        expected > options.body_bytes
+            ? too_large(&request)
+            : handler.error(503, "the service holds too many large requests", &request);
+    co_await c.refuse(std::move(problem), version);
     co_return false;
   }
   const Hold held(body_bytes, expected);
@@ -386,27 +287,40 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     if (failed == http::error::body_limit || failed == http::error::bad_chunk ||
         failed == http::error::bad_chunk_extension) {
       HttpResponse problem = failed == http::error::body_limit
-                                 ? too_large()
-                                 : handler.error(400, "the request's body is malformed");
-      co_await refuse(c, std::move(problem), version);
+                                 ? too_large(&request)
+                                 : handler.error(400, "the request's body is malformed", &request);
+      co_await c.refuse(std::move(problem), version);
       co_return false;
     }
     if (failed) co_return false;
     request.body = std::move(parser.get().body());
   }
   if (auto answer = handler.answer_at_once(request)) {
-    co_await respond(c, std::move(*answer), version, request.method != "HEAD");
+    co_await c.respond(std::move(*answer), version, request.method != "HEAD");
   } else if (working >= options.queue) {
-    HttpResponse problem = handler.error(503, "the service has as many requests as it takes");
-    co_await respond(c, std::move(problem), version, true);
+    HttpResponse problem =
+        handler.error(503, "the service has as many requests as it takes", &request);
+    co_await c.respond(std::move(problem), version);
   } else {
     co_await work(c, std::move(request), version);
   }
   co_return !c.close;
 }
 
-// Has a thread answer, writes what it answers, and ends its work when the client leaves or the time
-// is over.
+// Answers what needs no work, and refuses the rest, while the server is stopping.
+net::awaitable<void> HttpServer::Data::turn_away(Connection& c, const HttpRequest& request,
+                                                 bool has_body, unsigned version) {
+  std::optional<HttpResponse> answer = handler.answer_at_once(request);
+  if (!answer) answer = handler.error(503, "the service is stopping", &request);
+  if (has_body) {
+    co_await c.refuse(std::move(*answer), version);
+  } else {
+    c.close = true;
+    co_await c.respond(std::move(*answer), version, request.method != "HEAD");
+  }
+}
+
+// Has a thread answer, and writes what it answers.
 net::awaitable<void> HttpServer::Data::work(Connection& c, HttpRequest request, unsigned version) {
   const auto answer = std::make_shared<Answer>(io.get_executor(), std::move(request));
   answer->deadline = net::steady_timer::clock_type::now() + options.request_timeout;
@@ -418,115 +332,7 @@ net::awaitable<void> HttpServer::Data::work(Connection& c, HttpRequest request, 
     --working;
     answer->finish();
   });
-  watch(c, answer);
-  bool answered = false;
-  while (!answer->finished() && answer->own_ticket.ending() != Ending::client_left) {
-    if (std::optional<HttpResponse> head = answer->take_head()) {
-      answered = true;
-      if (answer->streamed()) {
-        co_await write_stream(c, *head, version);
-      } else {
-        co_await respond(c, std::move(*head), version, true);
-      }
-      continue;
-    }
-    co_await wait(*answer);
-  }
-  error_code ignored;
-  c.stream.socket().cancel(ignored);  // the watch
-  answer->watched = false;
-  c.answer.reset();
-  if (!answered) c.close = true;
-}
-
-// Until something changed, but not longer than kKeepAlive; ends work whose time is over.
-net::awaitable<void> HttpServer::Data::wait(Answer& answer) {
-  const auto now = net::steady_timer::clock_type::now();
-  auto until = now + kKeepAlive;
-  if (!answer.own_ticket.ended()) until = std::min(until, answer.deadline);
-  answer.changed.expires_at(until);
-  error_code ignored;
-  if (!answer.finished()) co_await answer.changed.async_wait(into(ignored));
-  if (net::steady_timer::clock_type::now() >= answer.deadline)
-    answer.own_ticket.end(Ending::deadline);
-}
-
-// When the client leaves while its request is worked on, the work ends.
-void HttpServer::Data::watch(Connection& c, const std::shared_ptr<Answer>& answer) {
-  tcp::socket& socket = c.stream.socket();
-  socket.async_wait(tcp::socket::wait_read, [&socket, answer](error_code failed) {
-    if (failed || !answer->watched) return;
-    char next;
-    const ssize_t got = ::recv(socket.native_handle(), &next, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
-    answer->own_ticket.end(Ending::client_left);
-    answer->changed.cancel();
-  });
-}
-
-net::awaitable<void> HttpServer::Data::write_stream(Connection& c, const HttpResponse& head,
-                                                    unsigned version) {
-  const std::shared_ptr<Answer> answer = c.answer;
-  http::response<http::empty_body> message(static_cast<http::status>(head.status), version);
-  const bool chunked = version == 11;
-  if (!chunked) c.close = true;
-  add_headers(message, head, c);
-  message.chunked(chunked);
-  http::response_serializer<http::empty_body> serializer(message);
-  c.stream.expires_after(options.write_timeout);
-  co_await http::async_write_header(c.stream, serializer, kQuiet);
-  while (!answer->finished() && answer->own_ticket.ending() != Ending::client_left) {
-    if (const std::optional<std::string> piece = answer->take_piece()) {
-      c.stream.expires_after(options.write_timeout);
-      if (chunked) {
-        co_await net::async_write(c.stream, http::make_chunk(net::buffer(*piece)), kQuiet);
-      } else {
-        co_await net::async_write(c.stream, net::buffer(*piece), kQuiet);
-      }
-      continue;
-    }
-    c.stream.expires_never();
-    const auto before = net::steady_timer::clock_type::now();
-    co_await wait(*answer);
-    // A word now and then tells proxies, and a client that is gone, that this goes on.
-    if (net::steady_timer::clock_type::now() - before >= kKeepAlive) answer->write(head.keep_alive);
-  }
-  c.stream.expires_after(options.write_timeout);
-  if (chunked) co_await net::async_write(c.stream, http::make_chunk_last(), kQuiet);
-}
-
-net::awaitable<void> HttpServer::Data::respond(Connection& c, HttpResponse response,
-                                               unsigned version, bool body) {
-  http::response<http::string_body> message(static_cast<http::status>(response.status), version);
-  add_headers(message, response, c);
-  message.body() = std::move(response.body);
-  message.prepare_payload();
-  http::response_serializer<http::string_body> serializer(message);
-  serializer.split(!body);
-  c.stream.expires_after(options.write_timeout);
-  if (body) {
-    co_await http::async_write(c.stream, serializer, kQuiet);
-  } else {
-    co_await http::async_write_header(c.stream, serializer, kQuiet);
-  }
-}
-
-net::awaitable<void> HttpServer::Data::refuse(Connection& c, HttpResponse response,
-                                              unsigned version) {
-  c.close = true;
-  co_await respond(c, std::move(response), version, true);
-  co_await linger(c);
-}
-
-// A connection that is closed while its client still writes is reset, and the client never reads
-// why it was refused: so what it writes is taken and dropped for a moment.
-net::awaitable<void> HttpServer::Data::linger(Connection& c) {
-  error_code failed;
-  c.stream.socket().shutdown(tcp::socket::shutdown_send, failed);
-  c.stream.expires_after(std::chrono::seconds(2));
-  std::vector<char> dropped(65536);
-  for (std::size_t total = 0; !failed && total < options.body_bytes;)
-    total += co_await c.stream.async_read_some(net::buffer(dropped), into(failed));
+  co_await c.write_answer(version);
 }
 
 }  // namespace blip::server

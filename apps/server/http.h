@@ -64,8 +64,12 @@ class HttpHandler {
   virtual std::optional<HttpResponse> answer_at_once(const HttpRequest& request) = 0;
   /// Answers on a thread of its own. Must not throw.
   virtual void handle(Exchange& exchange) = 0;
-  /// For what the network itself has to say: 400, 408, 413, 431, 503.
-  virtual HttpResponse error(int status, const std::string& message) = 0;
+  /// For what the network itself has to say: 400, 413, 431, 503. `request`: whose head was read, or
+  /// null.
+  virtual HttpResponse error(int status, const std::string& message,
+                             const HttpRequest* request) = 0;
+  /// The server is to stop: called once, before it refuses the first request because of that.
+  virtual void stopping() {}
 };
 
 struct HttpOptions {
@@ -93,8 +97,9 @@ class HttpServer {
   HttpServer& operator=(const HttpServer&) = delete;
 
   std::uint16_t port() const;
-  /// Serves until SIGTERM, SIGINT or stop(): then it takes no more, finishes what it took, and
-  /// returns. A second signal ends that too.
+  /// Serves until SIGTERM, SIGINT or stop(): then it finishes what it took, and returns. Meanwhile
+  /// it answers 503 to new requests, but what is answered at once, as before. A second signal ends
+  /// that too.
   void run();
   /// From any thread.
   void stop();

@@ -200,5 +200,32 @@ TEST(Metrics, CountsByRouteAndStatus) {
     EXPECT_NE(text.find(line), std::string::npos) << line << text;
 }
 
+TEST(TaskInput, TypesAreInAnyCase) {
+  EXPECT_TRUE(is_of_type("Application/JSON; charset=utf-8", "application/json"));
+  EXPECT_FALSE(is_of_type("application/jsonp", "application/json"));
+  EXPECT_FALSE(is_of_type("", "application/json"));
+  EXPECT_EQ(read_task_input("APPLICATION/json", "", "{\"a\": 1}").fields["a"], 1);
+}
+
+TEST(TaskInput, CountsWhatWouldTakeMuchMemory) {
+  std::string query, json = "[0";
+  for (int i = 0; i < 1001; ++i) query += "a&";
+  for (int i = 0; i < 100'000; ++i) json += ",0";
+  EXPECT_THROW(parse_query(query), Error);
+  EXPECT_EQ(parse_query(query.substr(2))["a"].size(), 1000u);
+  EXPECT_THROW(parse_request_json(json + "]"), Error);
+  const std::string commas = "[\"\\\"" + std::string(200'000, ',') + "\"]";
+  EXPECT_EQ(parse_request_json(commas).size(), 1u);
+}
+
+TEST(Fields, TextsHaveOneSequenceToSixteen) {
+  GenerationConfig config;
+  for (const int number : {-1, 0, 17}) {
+    for (const char* name : {"num_beams", "num_return_sequences"})
+      EXPECT_THROW(Fields({{name, number}}, {}).apply_to(config), Error) << name << number;
+  }
+  Fields({{"num_beams", 16}, {"num_return_sequences", "1"}}, {}).apply_to(config);
+}
+
 }  // namespace
 }  // namespace blip::server

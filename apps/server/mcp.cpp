@@ -117,14 +117,18 @@ Events progress_events(const Json& params, const McpCall& call) {
   if (token.is_null() || !call.notify) return {};
   if (!token.is_string() && !token.is_number_integer())
     throw Refusal{McpError::params, "\"progressToken\" must be a text or a whole number"};
-  return [&call, token, count = 0](const char* event, const Json& data) mutable {
-    if (std::string_view(event) != "progress" || call.ticket.ended()) return;
-    call.notify(
-        {{"jsonrpc", "2.0"},
-         {"method", "notifications/progress"},
-         {"params",
-          {{"progressToken", token}, {"progress", ++count}, {"message", progress_message(data)}}}});
-  };
+  return
+      [&call, token, count = 0, said = std::string()](const char* event, const Json& data) mutable {
+        if (std::string_view(event) != "progress" || call.ticket.ended()) return;
+        std::string message = progress_message(data);
+        if (message == said) return;
+        said = message;
+        call.notify(
+            {{"jsonrpc", "2.0"},
+             {"method", "notifications/progress"},
+             {"params",
+              {{"progressToken", token}, {"progress", ++count}, {"message", std::move(message)}}}});
+      };
 }
 
 bool is_id(const Json& id) {

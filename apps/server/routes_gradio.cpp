@@ -71,7 +71,7 @@ class Gradio {
 void Gradio::upload(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
   const std::string_view type = request.header("Content-Type");
-  if (!type.starts_with("multipart/form-data"))
+  if (!is_of_type(type, "multipart/form-data"))
     throw Error(ErrorCode::usage, "files must be uploaded as multipart/form-data");
   Json keys = Json::array();
   for (const Part& part : parse_multipart(request.body, boundary_of(type))) {

@@ -49,9 +49,9 @@ struct Asked {
 
 bool is_json(const HttpRequest& request) {
   const std::string_view type = request.header("Content-Type");
-  if (type.starts_with("application/json")) return true;
+  if (is_of_type(type, "application/json")) return true;
   // What curl -d says of any body, and what it says of bytes too.
-  return type.starts_with("application/x-www-form-urlencoded") && request.body.starts_with('{');
+  return is_of_type(type, "application/x-www-form-urlencoded") && request.body.starts_with('{');
 }
 
 /// {"inputs": IMAGE or {"image", "question"}, "question", "parameters"}, or a picture's bytes.

@@ -53,6 +53,13 @@ std::size_t size_in(const Json& value, const char* name, std::size_t most) {
   return value.get<std::size_t>();
 }
 
+bool flag_in(const Json& value, const char* name) {
+  if (value.is_null()) return false;
+  if (!value.is_boolean())
+    throw Error(ErrorCode::usage, "\"" + std::string(name) + "\" must be true or false");
+  return value.get<bool>();
+}
+
 std::size_t elements_of(const Json& sides) {
   if (!sides.is_array()) throw Error(ErrorCode::usage, "an input's \"shape\" must be an array");
   std::size_t elements = 1;
@@ -141,7 +148,7 @@ void read_outputs(const Json& outputs, InferRequest& request) {
     if (member(output, "name") != "text")
       throw Error(ErrorCode::usage, "there is one output, \"text\"");
     const Json& binary = member(member(output, "parameters"), "binary_data");
-    if (!binary.is_null()) request.binary = binary == true;
+    if (!binary.is_null()) request.binary = flag_in(binary, "binary_data");
   }
 }
 
@@ -167,7 +174,9 @@ InferRequest read_infer(const HttpRequest& http, const TextLimits& limits) {
   InferRequest request;
   request.id = fields.text("id");
   request.parameters = fields.take("parameters");
-  request.binary = member(request.parameters, "binary_data_output") == true;
+  if (!request.parameters.is_null() && !request.parameters.is_object())
+    throw Error(ErrorCode::usage, "\"parameters\" must be an object");
+  request.binary = flag_in(member(request.parameters, "binary_data_output"), "binary_data_output");
   const Json inputs = fields.take("inputs");
   if (!inputs.is_array()) throw Error(ErrorCode::usage, "\"inputs\" must be an array");
   for (const Json& input : inputs) {

@@ -6,22 +6,14 @@
 namespace blip::server {
 namespace {
 
-/// Takes a field that is a flag out of `fields`.
-bool take_flag(Json& fields, const char* name) {
-  const auto found = fields.find(name);
-  if (found == fields.end()) return false;
-  const bool set = *found == true || *found == "true" || *found == "1" || *found == 1;
-  fields.erase(found);
-  return set;
-}
-
-}  // namespace
-
+/// Whole, or as a stream of events when the request asks for that.
 void run_task(Service& service, Task task, Exchange& exchange) {
   HttpRequest& request = exchange.request();
   TaskInput input = read_task_input(request.header("Content-Type"), request.query,
                                     std::exchange(request.body, {}));
-  const bool asked = take_flag(input.fields, "stream");
+  Fields fields(std::move(input.fields), service.text_limits());
+  const bool asked = fields.flag("stream").value_or(false);
+  input.fields = std::move(fields).rest();
   if (!asked && request.header("Accept").find("text/event-stream") == std::string_view::npos)
     return exchange.send(json_response(service.run(task, std::move(input), exchange.ticket())));
   exchange.begin(event_stream());
@@ -31,6 +23,8 @@ void run_task(Service& service, Task task, Exchange& exchange) {
   const Json result = service.run(task, std::move(input), exchange.ticket(), events);
   exchange.write(server_sent_event("result", result));
 }
+
+}  // namespace
 
 void add_v1_routes(Router& router, Service& service) {
   for (const Task task : kTasks) {

@@ -20,7 +20,7 @@ struct Scheduler::Call {
   const Captioner* captioner = nullptr;
   std::span<const CaptionRequest> requests;
   std::span<const CaptionOptions> options;
-  const std::function<void(const std::string&)>* on_text = nullptr;
+  const Watch* watch = nullptr;
 
   std::vector<std::size_t> ids = {};  ///< in the batch, one for each request
   bool writes = false;                ///< and counts among those who write
@@ -65,11 +65,11 @@ void Scheduler::run(const Ticket& ticket, const std::function<void(const Context
   submit(call);
 }
 
-std::vector<std::vector<Caption>> Scheduler::caption(
-    const Captioner& captioner, std::span<const CaptionRequest> requests,
-    std::span<const CaptionOptions> options, const Ticket& ticket,
-    const std::function<void(const std::string&)>& on_text) {
-  Call call{ticket, nullptr, &captioner, requests, options, on_text ? &on_text : nullptr};
+std::vector<std::vector<Caption>> Scheduler::caption(const Captioner& captioner,
+                                                     std::span<const CaptionRequest> requests,
+                                                     std::span<const CaptionOptions> options,
+                                                     const Ticket& ticket, const Watch& watch) {
+  Call call{ticket, nullptr, &captioner, requests, options, &watch};
   if (!requests.empty()) submit(call);
   return std::move(call.captions);
 }
@@ -195,8 +195,7 @@ void Scheduler::settle(Batch& batch) {
       const bool done = std::all_of(call->ids.begin(), call->ids.end(),
                                     [&](std::size_t id) { return batch.captions->done(id); });
       if (!done) {
-        if (call->on_text != nullptr && call->ids.size() == 1)
-          (*call->on_text)(batch.captions->text_so_far(call->ids[0]));
+        tell(*call, *batch.captions);
         continue;
       }
       for (const std::size_t id : call->ids) call->captions.push_back(batch.captions->take(id));
@@ -205,6 +204,14 @@ void Scheduler::settle(Batch& batch) {
     }
     finish(*call);
   }
+}
+
+void Scheduler::tell(const Call& call, const CaptionBatch& captions) {
+  if (call.watch->text && call.ids.size() == 1) call.watch->text(captions.text_so_far(call.ids[0]));
+  if (!call.watch->shares) return;
+  std::vector<double> shares;
+  for (const std::size_t id : call.ids) shares.push_back(captions.share_written(id));
+  call.watch->shares(shares);
 }
 
 void Scheduler::fail(Call& call, std::exception_ptr error) {

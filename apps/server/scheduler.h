@@ -39,12 +39,23 @@ class Scheduler {
   /// Runs `work` between two tokens of the captions. It gets the ticket's stop in its context.
   void run(const Ticket& ticket, const std::function<void(const Context&)>& work);
 
-  /// As Captioner::caption(), each request with its own options. `on_text`, if given, is told the
-  /// text of the only request after every token, on the scheduler's thread; it must return at once.
-  std::vector<std::vector<Caption>> caption(
-      const Captioner& captioner, std::span<const CaptionRequest> requests,
-      std::span<const CaptionOptions> options, const Ticket& ticket,
-      const std::function<void(const std::string&)>& on_text = {});
+  /// Who is told of captions after every token, on the scheduler's thread; must return at once.
+  /// What it throws ends the call.
+  struct Watch {
+    std::function<void(const std::string&)> text = {};  ///< of a call's only request, so far
+    WritingListener shares = {};
+  };
+  /// As Captioner::caption(), each request with its own options.
+  std::vector<std::vector<Caption>> caption(const Captioner& captioner,
+                                            std::span<const CaptionRequest> requests,
+                                            std::span<const CaptionOptions> options,
+                                            const Ticket& ticket, const Watch& watch);
+  std::vector<std::vector<Caption>> caption(const Captioner& captioner,
+                                            std::span<const CaptionRequest> requests,
+                                            std::span<const CaptionOptions> options,
+                                            const Ticket& ticket) {
+    return caption(captioner, requests, options, ticket, {});
+  }
 
   struct Counts {
     std::size_t waiting = 0;  ///< calls that have not begun
@@ -65,6 +76,7 @@ class Scheduler {
   void begin(Call& call);
   void step();
   void settle(Batch& batch);
+  static void tell(const Call& call, const CaptionBatch& captions);
   void finish(Call& call);
   void fail(Call& call, std::exception_ptr error);
   void fail_all(Batch& batch, const std::exception_ptr& error);

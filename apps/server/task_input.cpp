@@ -1,5 +1,7 @@
 #include "apps/server/task_input.h"
 
+#include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "apps/server/base64.h"
@@ -11,6 +13,7 @@ namespace {
 
 constexpr std::size_t kMostFields = 1000;
 constexpr std::size_t kMostImages = 64;
+constexpr std::size_t kMostValues = 100'000;  // of JSON: each takes many times its text's memory
 
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
@@ -19,18 +22,28 @@ int hex_digit(char c) {
   return -1;
 }
 
-void add_field(Json& fields, const std::string& name, std::string value) {
-  const auto found = fields.find(name);
-  if (found == fields.end()) {
-    if (fields.size() == kMostFields)
+/// The fields of a form or a query. One that comes again becomes an array.
+class FieldList {
+ public:
+  void add(const std::string& name, std::string value) {
+    if (++count_ > kMostFields) {
       throw Error(ErrorCode::usage,
                   "a request must have at most " + std::to_string(kMostFields) + " fields");
-    fields[name] = std::move(value);
-  } else {
+    }
+    const auto found = fields_.find(name);
+    if (found == fields_.end()) {
+      fields_[name] = std::move(value);
+      return;
+    }
     if (!found->is_array()) found.value() = Json::array({std::move(found.value())});
     found->push_back(std::move(value));
   }
-}
+  Json take() { return std::move(fields_); }
+
+ private:
+  Json fields_ = Json::object();
+  std::size_t count_ = 0;
+};
 
 void add_image(TaskInput& input, std::string bytes) {
   if (input.images.size() == kMostImages) {
@@ -46,14 +59,16 @@ bool is_image_field(std::string_view name) {
 
 TaskInput from_form(std::string_view content_type, std::string_view body) {
   TaskInput input;
+  FieldList fields;
   for (Part& part : parse_multipart(body, boundary_of(content_type))) {
     const bool file = !part.filename.empty() || part.content_type.starts_with("image/");
     if (is_image_field(part.name)) {
       add_image(input, file ? std::string(part.body) : decode_data_uri(part.body));
     } else {
-      add_field(input.fields, part.name, std::string(part.body));
+      fields.add(part.name, std::string(part.body));
     }
   }
+  input.fields = fields.take();
   return input;
 }
 
@@ -78,7 +93,26 @@ TaskInput from_json(std::string_view body) {
   return input;
 }
 
+/// Values in a JSON text, about.
+std::size_t count_values(std::string_view text) {
+  std::size_t count = 1;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string && c == '\\') ++i;
+    if (c == '"') in_string = !in_string;
+    if (!in_string && (c == ',' || c == '[' || c == '{')) ++count;
+  }
+  return count;
+}
+
 }  // namespace
+
+bool is_of_type(std::string_view content_type, std::string_view type) {
+  const std::string_view given = content_type.substr(0, content_type.find_first_of("; \t"));
+  return std::ranges::equal(given, type,
+                            [](unsigned char a, unsigned char b) { return std::tolower(a) == b; });
+}
 
 std::string percent_decode(std::string_view text, bool plus_is_space) {
   std::string plain;
@@ -98,6 +132,10 @@ std::string percent_decode(std::string_view text, bool plus_is_space) {
 }
 
 Json parse_request_json(std::string_view text) {
+  if (count_values(text) > kMostValues) {
+    throw Error(ErrorCode::usage,
+                "the request's JSON must have at most " + std::to_string(kMostValues) + " values");
+  }
   try {
     return parse_json(text, "the request");
   } catch (const Error& e) {
@@ -106,7 +144,7 @@ Json parse_request_json(std::string_view text) {
 }
 
 Json parse_query(std::string_view query) {
-  Json fields = Json::object();
+  FieldList fields;
   while (!query.empty()) {
     const std::size_t end = query.find('&');
     const std::string_view pair = query.substr(0, end);
@@ -115,18 +153,18 @@ Json parse_query(std::string_view query) {
     const std::size_t equals = pair.find('=');
     const std::string_view value =
         equals == std::string_view::npos ? std::string_view() : pair.substr(equals + 1);
-    add_field(fields, percent_decode(pair.substr(0, equals), true), percent_decode(value, true));
+    fields.add(percent_decode(pair.substr(0, equals), true), percent_decode(value, true));
   }
-  return fields;
+  return fields.take();
 }
 
 TaskInput read_task_input(std::string_view content_type, std::string_view query, std::string body) {
   TaskInput input;
-  if (content_type.starts_with("multipart/form-data")) {
+  if (is_of_type(content_type, "multipart/form-data")) {
     input = from_form(content_type, body);
-  } else if (content_type.starts_with("application/json")) {
+  } else if (is_of_type(content_type, "application/json")) {
     input = from_json(body);
-  } else if (content_type.starts_with("application/x-www-form-urlencoded")) {
+  } else if (is_of_type(content_type, "application/x-www-form-urlencoded")) {
     input.fields = parse_query(body);
     const auto image = input.fields.find("image");
     if (image != input.fields.end() && image->is_string()) {

@@ -19,7 +19,10 @@ struct TaskInput {
 /// Throws Error{usage} for what is malformed.
 TaskInput read_task_input(std::string_view content_type, std::string_view query, std::string body);
 
-/// JSON that came with a request. Throws Error{usage}.
+/// Whether a Content-Type is `type`, which is in lower case; parameters and case do not count.
+bool is_of_type(std::string_view content_type, std::string_view type);
+
+/// JSON that came with a request. Throws Error{usage}, also for over 100,000 values.
 Json parse_request_json(std::string_view text);
 
 /// What stands in a URL with its %-escapes, and, in queries, with + for spaces.
@@ -27,7 +30,7 @@ Json parse_request_json(std::string_view text);
 std::string percent_decode(std::string_view text, bool plus_is_space);
 
 /// {"name": "value", ...} of a query string or an urlencoded form; a name that comes again becomes
-/// an array. Throws Error{usage} for a broken %-escape or over 1000 fields.
+/// an array. Throws Error{usage} for a broken %-escape or over 1000 values.
 Json parse_query(std::string_view query);
 
 }  // namespace blip::server

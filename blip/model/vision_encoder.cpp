@@ -8,6 +8,7 @@
 #include "blip/base/error.h"
 #include "blip/model/position_interpolation.h"
 #include "blip/ops/attention.h"
+#include "blip/ops/matmul.h"
 
 namespace blip {
 namespace {
@@ -107,6 +108,8 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
   const ThreadScope threads(multiply_adds < kSmall ? Context{1} : context);
   const auto heads = static_cast<std::size_t>(config_.num_attention_heads);
   const AttentionShape attention{heads, d / heads};
+  // Attention is no more exact than what it is given.
+  const bool from_bf16 = layers_[0].qkv.weight().precision != Precision::f32 && multiplies_bf16();
   const Shape shape = {static_cast<std::int64_t>(n), static_cast<std::int64_t>(d)};
 
   FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(n * 3 * d);
@@ -128,7 +131,8 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
     layer.layer_norm1.forward(x.data(), n, normal.data());
     tell("self_attn.qkv", normal);
     layer.qkv.forward_many(normal.data(), n, qkv.data());
-    attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
+    (from_bf16 ? attention_all_to_all_bf16 : attention_all_to_all)(attention, qkv.data(), n,
+                                                                   normal.data(), scratch);
     tell("self_attn.projection", normal);
     layer.projection.forward_many(normal.data(), n, next.data(), Epilogue::Activation::none,
                                   x.data());

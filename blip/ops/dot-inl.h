@@ -201,7 +201,16 @@ void dot_rows(const X* x, const W* w, const Product& p, float* y) {
   // Columns less than would fill the registers leave room for the widened weights.
   constexpr std::size_t kColumnsOfOne = sizeof(W) == sizeof(float) ? 8 : 6;
   std::size_t r = 0;
-  for (; r + 4 <= p.rows; r += 4) dot_columns<4, 2>(x + r * p.x_stride, w, p, y + r * p.y_stride);
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+  // Twice the registers: beams read their weights once for eight.
+  for (; r + 8 <= p.rows; r += 8) dot_columns<8, 2>(x + r * p.x_stride, w, p, y + r * p.y_stride);
+  constexpr std::size_t kColumnsOfFour = 4;
+#else
+  constexpr std::size_t kColumnsOfFour = 2;
+#endif
+  for (; r + 4 <= p.rows; r += 4) {
+    dot_columns<4, kColumnsOfFour>(x + r * p.x_stride, w, p, y + r * p.y_stride);
+  }
   const X* rest = x + r * p.x_stride;
   float* target = y + r * p.y_stride;
   switch (p.rows - r) {

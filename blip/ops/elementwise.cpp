@@ -39,8 +39,8 @@ FloatVector gelu(Floats d, FloatVector x) {
   return hn::Mul(x, phi);
 }
 
-/// What an epilogue starts from: the output itself.
-struct FromOutput {
+/// What an epilogue starts from: a row of f32, the output itself or another.
+struct FromFloats {
   const float* y;
   HWY_INLINE FloatVector load(Floats d, std::size_t i) const { return hn::LoadU(d, y + i); }
   HWY_INLINE float one(std::size_t i) const { return y[i]; }
@@ -109,7 +109,15 @@ void epilogue_row(const Epilogue& e, const Source& source, const OutputBlock& bl
 void epilogue_kernel(const Epilogue& e, const OutputBlock& block) {
   for (std::size_t r = 0; r < block.rows; ++r) {
     float* y = block.y + r * block.stride + block.begin;
-    epilogue_row(e, FromOutput{y}, block, r, y);
+    epilogue_row(e, FromFloats{y}, block, r, y);
+  }
+}
+
+void dense_epilogue_kernel(const Epilogue& e, const float* sums, const OutputBlock& block) {
+  const std::size_t width = block.end - block.begin;
+  for (std::size_t r = 0; r < block.rows; ++r) {
+    epilogue_row(e, FromFloats{sums + r * width}, block, r,
+                 block.y + r * block.stride + block.begin);
   }
 }
 
@@ -181,6 +189,7 @@ HWY_AFTER_NAMESPACE();
 namespace blip {
 
 HWY_EXPORT(epilogue_kernel);
+HWY_EXPORT(dense_epilogue_kernel);
 HWY_EXPORT(integer_epilogue_kernel);
 HWY_EXPORT(layer_norm_kernel);
 HWY_EXPORT(softmax_kernel);
@@ -203,6 +212,10 @@ void reference_epilogue(const Epilogue& e, const OutputBlock& block) {
 void apply_epilogue(const Epilogue& epilogue, const OutputBlock& block) {
   if (active_isa() == Isa::reference) return reference_epilogue(epilogue, block);
   HWY_DYNAMIC_DISPATCH(epilogue_kernel)(epilogue, block);
+}
+
+void apply_epilogue(const Epilogue& epilogue, const float* sums, const OutputBlock& block) {
+  HWY_DYNAMIC_DISPATCH(dense_epilogue_kernel)(epilogue, sums, block);
 }
 
 void apply_epilogue(const Epilogue& epilogue, const IntegerSums& sums, const OutputBlock& block) {

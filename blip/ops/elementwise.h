@@ -31,6 +31,8 @@ struct OutputBlock {
 
 /// y[r, c] = activation(y[r, c] + bias[c]) + residual[r, c]. Serial.
 void apply_epilogue(const Epilogue& epilogue, const OutputBlock& block);
+/// The same from `sums` [rows, end - begin], dense. Not for Isa::reference.
+void apply_epilogue(const Epilogue& epilogue, const float* sums, const OutputBlock& block);
 
 /// Exact sums [rows, end - begin] of a product of quantised rows and int8 weights.
 struct IntegerSums {

@@ -16,10 +16,12 @@ HWY_BEFORE_NAMESPACE();
 namespace blip::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// exp(x) for x <= 0, relative error under 3e-7; 0 below -87.
-/// 2^n from the exponent bits, e^r on |r| <= ln(2)/2 from the Taylor series to r^6.
-template <class D, class V = hn::Vec<D>>
+/// exp(x) for x <= 0; 0 below -87. 2^n from the exponent bits, e^r on |r| <= ln(2)/2 from the
+/// Taylor series to r^kTerms: relative error under 3e-7 with 6, under 1e-4 with 4, where bf16
+/// follows.
+template <int kTerms = 6, class D, class V = hn::Vec<D>>
 HWY_INLINE V exp_negative(D d, V x) {
+  constexpr float kInverseFactorials[] = {1, 1, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720};
   const hn::RebindToSigned<D> di;
   const auto lowest = hn::Set(d, -87.0f);
   const auto underflow = hn::Lt(x, lowest);
@@ -28,13 +30,8 @@ HWY_INLINE V exp_negative(D d, V x) {
   // ln(2) in two parts, so that n * ln(2) loses nothing
   auto r = hn::NegMulAdd(n, hn::Set(d, 0.693359375f), x);
   r = hn::NegMulAdd(n, hn::Set(d, -2.12194440e-4f), r);
-  auto p = hn::Set(d, 1.0f / 720.0f);
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 120.0f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 24.0f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f / 6.0f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
-  p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
+  auto p = hn::Set(d, kInverseFactorials[kTerms]);
+  for (int i = kTerms - 1; i >= 0; --i) p = hn::MulAdd(p, r, hn::Set(d, kInverseFactorials[i]));
   const auto exponent = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
   return hn::IfThenZeroElse(underflow, hn::Mul(p, hn::BitCast(d, exponent)));
 }

@@ -29,6 +29,7 @@ constexpr IsaInfo kIsas[] = {
     {Isa::baseline, "baseline", HWY_SSSE3 | HWY_SSE4},
     {Isa::avx2, "avx2", HWY_AVX2},
     {Isa::avx512, "avx512", HWY_AVX3 | HWY_AVX3_DL},
+    {Isa::amx, "amx", 0},
 #else
     {Isa::neon, "neon", HWY_NEON},
 #endif
@@ -49,6 +50,11 @@ const IsaInfo* find_isa(std::string_view wanted) {
   return nullptr;
 }
 
+bool has_feature(std::string_view wanted) {
+  const std::vector<std::string_view> features = cpu_features();
+  return std::find(features.begin(), features.end(), wanted) != features.end();
+}
+
 /// Highway's dispatch and oneDNN's follow `isa`.
 void apply(Isa isa) {
   std::int64_t allowed = 0;
@@ -65,6 +71,8 @@ void apply(Isa isa) {
     dnnl::set_max_cpu_isa(dnnl::cpu_isa::sse41);
   } else if (isa == Isa::avx2) {
     dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx2);
+  } else if (isa == Isa::avx512) {
+    dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
   }
 #endif
   g_active.store(static_cast<int>(isa));
@@ -78,6 +86,7 @@ const std::vector<Isa>& supported_list() {
     for (const IsaInfo& info : kIsas) {
       if ((targets & info.targets) != 0) found.push_back(info.isa);
     }
+    if (found.back() == Isa::avx512 && has_feature("amx_int8")) found.push_back(Isa::amx);
     return found;
   }();
   return list;

@@ -7,8 +7,9 @@
 namespace blip {
 
 /// Families of vector instructions that kernels are built for, slowest first. `reference` is the
-/// naive scalar path of ops/reference.h: the oracle of all others.
-enum class Isa { reference, baseline, avx2, avx512, neon };
+/// naive scalar path of ops/reference.h: the oracle of all others. `amx` is avx512 with oneDNN's
+/// products in tiles.
+enum class Isa { reference, baseline, avx2, avx512, amx, neon };
 
 std::string_view name(Isa isa) noexcept;
 
@@ -16,7 +17,7 @@ std::string_view name(Isa isa) noexcept;
 std::vector<Isa> supported_isas();
 
 /// What kernels run on now: the best supported one, or what the environment variable BLIP_ISA
-/// names (reference, baseline, avx2, avx512, neon), or what force_isa() set last.
+/// names (reference, baseline, avx2, avx512, amx, neon), or what force_isa() set last.
 /// Throws Error{usage} when BLIP_ISA names an unknown or unsupported one.
 Isa active_isa();
 

@@ -9,6 +9,7 @@
 #include "blip/ops/matmul.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/threads.h"
+#include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
@@ -59,6 +60,7 @@ void Linear::forward_many(const float* x, std::size_t rows, float* y,
                           Epilogue::Activation activation, const float* residual) const {
   const Epilogue epilogue{bias_.data(), activation, residual};
   const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
+  if (fits_tiles(weight_)) return many_tiles(x, epilogue, all);
   switch (weight_.precision) {
     case Precision::f32:
       return many_f32(x, epilogue, all);
@@ -86,14 +88,22 @@ void Linear::many_bf16(const float* x, const Epilogue& epilogue, const OutputBlo
     std::uint16_t* rounded = reuse(kept, size);
 #pragma omp parallel for schedule(static) if (worth_threads(size))
     for (std::size_t r = 0; r < all.rows; ++r) round_to_bf16(x + r * in, in, rounded + r * in);
-    return for_column_shares(weight_.out, [&](const ColumnRange& c) {
-      matmul_bf16(rounded, all.rows, weight_, c, all.y);
-      apply_epilogue(epilogue, {all.y, all.rows, all.stride, c.begin, c.end});
+    // Dense results let oneDNN take its faster kernel, and are near when they are finished.
+    return for_column_shares(weight_.out, [&](const ColumnRange& share) {
+      constexpr std::size_t kColumns = 512;
+      thread_local std::vector<float> kept_sums;
+      float* sums = reuse(kept_sums, all.rows * std::min(kColumns, share.width()));
+      for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
+        const ColumnRange c{begin, std::min(begin + kColumns, share.end)};
+        matmul_bf16({rounded, all.rows, in, in}, {weight_.bf16() + c.begin * in, c.width(), in, in},
+                    true, {sums, all.rows, c.width(), c.width()});
+        apply_epilogue(epilogue, sums, {all.y, all.rows, all.stride, c.begin, c.end});
+      }
     });
   }
   // Weights widened a few columns at a time, so that they are still in the cache when multiplied.
   for_column_shares(weight_.out, [&](const ColumnRange& share) {
-    constexpr std::size_t kColumns = 256;
+    constexpr std::size_t kColumns = 512;
     thread_local std::vector<float> kept;
     float* wide = reuse(kept, kColumns * in);
     for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
@@ -122,6 +132,43 @@ void Linear::many_int8(const float* x, const Epilogue& epilogue, const OutputBlo
       apply_epilogue(epilogue, {sums, scales, weight_.scales.data(), weight_.sums->data()},
                      {all.y, all.rows, all.stride, c.begin, c.end});
     }
+  });
+}
+
+void Linear::many_tiles(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
+  thread_local std::vector<std::uint8_t> kept;
+  thread_local std::vector<RowScale> kept_scales;
+  const bool integers = weight_.precision == Precision::int8;
+  const std::size_t in = weight_.in, row_bytes = integers ? in : 2 * in;
+  std::uint8_t* tiled = reuse(kept, tiled_bytes(all.rows, row_bytes));
+  RowScale* scales = reuse(kept_scales, all.rows);
+#pragma omp parallel for schedule(static) if (worth_threads(4 * all.rows * in))
+  for (std::size_t r = 0; r < all.rows; ++r) {
+    thread_local std::vector<std::uint16_t> kept_row;
+    std::uint16_t* row = reuse(kept_row, in);
+    if (integers) {
+      quantize_rows(x + r * in, 1, in, weight_.smoothing.data(),
+                    reinterpret_cast<std::uint8_t*>(row), scales + r);
+    } else {
+      round_to_bf16(x + r * in, in, row);
+    }
+    put_tiled_row(row, row_bytes, r, tiled);
+  }
+  for_column_shares(weight_.out, [&](const ColumnRange& share) {
+    multiply_tiles(tiled, all.rows, weight_, share, [&](const TileSums& t) {
+      const std::size_t offset = t.first * all.stride;
+      Epilogue part = epilogue;
+      if (part.residual != nullptr) part.residual += offset;
+      const OutputBlock block{all.y + offset, t.rows, all.stride, t.columns.begin, t.columns.end};
+      if (integers) {
+        apply_epilogue(part,
+                       {static_cast<const std::int32_t*>(t.sums), scales + t.first,
+                        weight_.scales.data(), weight_.sums->data()},
+                       block);
+      } else {
+        apply_epilogue(part, static_cast<const float*>(t.sums), block);
+      }
+    });
   });
 }
 

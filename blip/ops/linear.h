@@ -28,8 +28,9 @@ class Linear {
                Epilogue::Activation activation = Epilogue::Activation::none,
                const float* residual = nullptr) const;
 
-  /// The same by oneDNN, made for the hundreds of tokens of a picture. With int8 weights each row
-  /// of x is quantised; with bf16 weights it is rounded where the CPU multiplies bf16.
+  /// The same by oneDNN or AMX's tiles, made for the hundreds of tokens of a picture. With int8
+  /// weights each row of x is quantised; with bf16 weights it is rounded where the CPU multiplies
+  /// bf16.
   void forward_many(const float* x, std::size_t rows, float* y,
                     Epilogue::Activation activation = Epilogue::Activation::none,
                     const float* residual = nullptr) const;
@@ -38,6 +39,7 @@ class Linear {
   void many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& block) const;
   void many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   void many_int8(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
+  void many_tiles(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   /// The epilogue over whole rows, in parallel.
   void finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const;
 

@@ -44,16 +44,24 @@ struct ColumnRange {
 int activation_levels();
 
 /// sums[r, n - begin] = q[r, :] . w[n, :] of an int8 matrix, exact. `q` [rows, in] holds 0 to
-/// activation_levels(); `sums` [rows, end - begin]. By oneDNN, serial.
+/// activation_levels(); `sums` [rows, end - begin]. By oneDNN; in a parallel region, on the calling
+/// thread alone.
 void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,
                  const ColumnRange& columns, std::int32_t* sums);
 
 /// Whether this CPU multiplies bf16 (AVX512_BF16 or AMX) and oneDNN uses it.
 bool multiplies_bf16();
 
-/// y[r, n] = x[r, :] . w[n, :] for columns of a bf16 matrix, summed in f32; x [rows, in] is bf16
-/// too, y [rows, out]. By oneDNN, serial. Only where multiplies_bf16().
-void matmul_bf16(const std::uint16_t* x, std::size_t rows, const WeightMatrix& w,
-                 const ColumnRange& columns, float* y);
+/// A row-major matrix of bf16 values whose rows are `stride` apart.
+struct ConstBf16Matrix {
+  const std::uint16_t* data;
+  std::size_t rows;
+  std::size_t columns;
+  std::size_t stride;
+};
+
+/// matmul() of bf16 values, summed in f32. Only where multiplies_bf16().
+void matmul_bf16(const ConstBf16Matrix& a, const ConstBf16Matrix& b, bool b_transposed,
+                 const MutableMatrix& c);
 
 }  // namespace blip

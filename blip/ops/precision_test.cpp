@@ -178,6 +178,27 @@ TEST_P(PrecisionOnEveryIsa, LinearLayersOfEachPrecision) {
   }
 }
 
+// 192 values are whole rows of tiles in both precisions; rows and columns leave tails of 16 and 32.
+TEST_P(PrecisionOnEveryIsa, LinearLayersOfAPicturesSize) {
+  for (const std::size_t rows : {1, 16, 33, 577}) {
+    for (const std::size_t out : {16, 50, 288, 1030}) {
+      const LinearCase c = make_case(rows, 192, out);
+      auto smoothing = random_values(192, 9);
+      for (float& v : smoothing) v = std::fabs(v) + 0.5f;
+      for (const WeightMatrix& w : {to_bf16(view(c.w, out)), to_int8(view(c.w, out), {}),
+                                    to_int8(view(c.w, out), view(smoothing))}) {
+        const auto wanted = reference_linear(c, w);
+        std::vector<float> got(wanted.size());
+        Linear(w, view(c.bias))
+            .forward_many(c.x.data(), rows, got.data(), Epilogue::Activation::gelu,
+                          c.residual.data());
+        EXPECT_LT(relative_error(got, wanted), w.precision == Precision::int8 ? 0.02 : 5e-3)
+            << name(w.precision) << ", " << rows << " rows, " << out << " columns";
+      }
+    }
+  }
+}
+
 TEST_P(PrecisionOnEveryIsa, RowsDoNotDependOnTheirNeighbours) {
   const LinearCase c = make_case(9, 131, 77);
   for (const WeightMatrix& w : {to_bf16(view(c.w, 77)), to_int8(view(c.w, 77), {})}) {

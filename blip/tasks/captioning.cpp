@@ -1,5 +1,6 @@
 #include "blip/tasks/captioning.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -89,7 +90,8 @@ std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequ
 
 std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequest> requests,
                                                      std::span<const CaptionOptions> options,
-                                                     const Context& context) const {
+                                                     const Context& context,
+                                                     const WritingListener& listener) const {
   if (options.size() != requests.size()) {
     throw Error(ErrorCode::usage, "each of " + std::to_string(requests.size()) +
                                       " requests must have its options, but there are " +
@@ -97,7 +99,13 @@ std::vector<std::vector<Caption>> Captioner::caption(std::span<const CaptionRequ
   }
   CaptionBatch batch(*this);
   for (std::size_t i = 0; i < requests.size(); ++i) batch.add(requests[i], options[i], context);
-  while (!batch.idle()) batch.step(context);
+  std::vector<double> shares(requests.size());
+  while (!batch.idle()) {
+    batch.step(context);
+    if (!listener) continue;
+    for (std::size_t i = 0; i < shares.size(); ++i) shares[i] = batch.share_written(i);
+    listener(shares);
+  }
   std::vector<std::vector<Caption>> captions;
   for (std::size_t i = 0; i < requests.size(); ++i) captions.push_back(batch.take(i));
   return captions;
@@ -170,6 +178,16 @@ std::string CaptionBatch::text_so_far(std::size_t id) const {
   const CaptionOptions& options = data_->running.at(id).options;
   return text_of(data_->tokenizer(), data_->batch.generation().leader(id),
                  data_->batch.generation().prompt_length(id), options);
+}
+
+double CaptionBatch::share_written(std::size_t id) const {
+  const GenerationBatch& batch = data_->batch.generation();
+  if (batch.done(id)) return 1;
+  const auto prompt = static_cast<std::int64_t>(batch.prompt_length(id));
+  const std::int64_t most = std::min(length_limit(data_->running.at(id).options.generation, prompt),
+                                     static_cast<std::int64_t>(data_->captioner.most_tokens()));
+  const auto written = static_cast<std::int64_t>(batch.leader(id).size()) - prompt;
+  return static_cast<double>(written) / static_cast<double>(most - prompt);
 }
 
 std::vector<Caption> CaptionBatch::take(std::size_t id) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -52,6 +53,10 @@ struct CaptionOptions {
 inline constexpr std::string_view kPaperPrompt = "a picture of ";
 BLIP_API CaptionOptions paper_caption_options();
 
+/// Told after every token of a call how far each of its requests is: the share of its length limit
+/// that is written, 1 when it is done. On the thread that writes.
+using WritingListener = std::function<void(std::span<const double> shares)>;
+
 class CaptionBatch;
 
 /// Image captioning (paper section 5.2): the image-grounded text decoder after the vision encoder.
@@ -75,7 +80,8 @@ class BLIP_API Captioner {
   /// Throws Error{usage} also when there are not as many options as requests.
   std::vector<std::vector<Caption>> caption(std::span<const CaptionRequest> requests,
                                             std::span<const CaptionOptions> options,
-                                            const Context& context = {}) const;
+                                            const Context& context = {},
+                                            const WritingListener& listener = {}) const;
 
   /// The best caption of one picture with the checkpoint's defaults.
   Caption caption(const Image& image, const std::string& prompt = "") const;
@@ -117,6 +123,8 @@ class BLIP_API CaptionBatch {
   bool done(std::size_t id) const;
   /// The text that is ahead, of a request that is not done: the caption may become another.
   std::string text_so_far(std::size_t id) const;
+  /// Of its length limit, the share that this text has; 1: it is done.
+  double share_written(std::size_t id) const;
   /// Of a request that is done, once: num_return_sequences captions, best first. Throws
   /// Error{usage} when its options left no token possible, Error{bad_model} for a damaged model's.
   std::vector<Caption> take(std::size_t id);

@@ -77,7 +77,9 @@ class ClassicRecipe {
   }
 
   void report(DescriptionStage stage, int round, const PromptStage& prompts) const {
-    run_.report(stage, round, prompts.prompts.size(), prompts.prompts.size(), current_);
+    const std::size_t all = prompts.prompts.size();
+    run_.report(
+        {.stage = stage, .round = round, .done = all, .of = all, .text = current_, .share = 1});
   }
 
   /// Of the first texts. Where all are short, the longest is better than none.

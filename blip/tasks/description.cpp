@@ -117,7 +117,9 @@ Judge judge_by(const Engine& engine, const EncodedImage& image) {
 DescriptionModel description_model(const Captioner& captioner) {
   return {
       [captioner](std::span<const CaptionRequest> requests, std::span<const CaptionOptions> options,
-                  const Context& context) { return captioner.caption(requests, options, context); },
+                  const Context& context, const WritingListener& listener) {
+        return captioner.caption(requests, options, context, listener);
+      },
       [captioner](const std::string& prompt) { return captioner.prompt_tokens(prompt); },
       captioner.most_tokens(),
       [engine = captioner.engine()](const EncodedImage& image) { return judge_by(engine, image); }};

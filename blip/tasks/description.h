@@ -29,9 +29,10 @@ enum class DescriptionStage {
 BLIP_API std::string_view name(DescriptionStage stage) noexcept;
 
 /// Writes the texts of one call to the model: captions of each request with its own options, as
-/// Captioner::caption().
+/// Captioner::caption(). The listener may be empty, and need not be called.
 using CaptionFunction = std::function<std::vector<std::vector<Caption>>(
-    std::span<const CaptionRequest>, std::span<const CaptionOptions>, const Context&)>;
+    std::span<const CaptionRequest>, std::span<const CaptionOptions>, const Context&,
+    const WritingListener&)>;
 
 /// What a candidate's confidence is.
 enum class ConfidenceKind {
@@ -76,11 +77,14 @@ struct DescriptionProgress {
   int round = 1;   ///< counted from 1
   int rounds = 1;  ///< that there may be
   std::size_t done = 0;
-  std::size_t of = 0;     ///< prompts of the stage, or texts to judge
-  std::string_view text;  ///< best so far; empty at first
+  std::size_t of = 0;       ///< prompts of the stage, or texts to judge
+  std::string_view text;    ///< best so far; empty at first
+  std::string_view prompt;  ///< that is written, as the recipe has it; of those at once the first
+  double share = 0;         ///< of the stage, from 0 to 1
 };
 
-/// Called when a stage begins, and when it has ended.
+/// Called when a stage begins, whenever a prompt is done or a twentieth of a stage is written, and
+/// when the stage has ended; where the model tells how far it is, also on the thread that writes.
 using DescriptionListener = std::function<void(const DescriptionProgress&)>;
 
 /// A prompt, and what became of it.

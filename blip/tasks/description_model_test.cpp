@@ -1,6 +1,9 @@
 // The recipes on models of the project: real tokenizers, real limits, real searches.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "blip/base/error.h"
 #include "blip/image/decode.h"
 #include "blip/model/blip.h"
@@ -37,6 +40,20 @@ TEST(DescriberOnTheDefaultModel, DependsOnTheSeedAlone) {
     differs = differs ||
               first["prompts"] != to_json(describer.describe({image, {}}, quick(seed)))["prompts"];
   EXPECT_TRUE(differs) << "the seed has no effect";
+}
+
+TEST(DescriberOnTheDefaultModel, TellsHowFarItIsWhileItWrites) {
+  std::vector<double> shares;
+  DescriptionOptions options = quick();
+  options.detail = DetailLevel::off;
+  Describer(captioner().engine())
+      .describe({crabs(), {}}, options, [&](const DescriptionProgress& progress) {
+        if (progress.stage == DescriptionStage::prompts) shares.push_back(progress.share);
+      });
+  EXPECT_GT(shares.size(), 2u);
+  EXPECT_TRUE(std::ranges::is_sorted(shares));
+  EXPECT_EQ(shares.front(), 0);
+  EXPECT_EQ(shares.back(), 1);
 }
 
 TEST(DescriberOnTheDefaultModel, KeepsToTheRecipeWithinItsPositions) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include "blip/base/error.h"
@@ -12,6 +13,7 @@ namespace blip {
 namespace {
 
 constexpr std::string_view kCurrent = "{current}";
+constexpr double kShareStep = 0.05;  // of a stage, between two reports
 
 std::string filled(std::string_view prompt, std::string_view current) {
   std::string text;
@@ -82,10 +84,13 @@ FittedPrompt fit_prompt(const DescriptionModel& model, const PromptToRun& prompt
 std::vector<GeneratedText> DescriptionRun::run(DescriptionStage stage, int round,
                                                std::span<const PromptToRun> prompts,
                                                const std::string& current, int least_new_tokens) {
-  report(stage, round, 0, prompts.size(), current);
+  DescriptionProgress progress{stage, round, rounds_, 0, prompts.size(), current};
+  if (!prompts.empty()) progress.prompt = prompts.front().text;
+  report(progress);
   std::vector<CaptionRequest> requests;
   std::vector<CaptionOptions> options;
-  std::vector<std::size_t> places;  // in the record, of each request
+  std::vector<std::size_t> places;          // in the record, of each request
+  std::vector<std::string_view> as_recipe;  // the prompt of each request
   for (const PromptToRun& prompt : prompts) {
     FittedPrompt fitted = fit_prompt(setting_.model, prompt, current, least_new_tokens);
     fitted.generation.seed = stream_seed(setting_.options.seed, streams_++);
@@ -93,6 +98,7 @@ std::vector<GeneratedText> DescriptionRun::run(DescriptionStage stage, int round
       requests.push_back({setting_.request.image, fitted.text});
       options.emplace_back().generation = fitted.generation;
       places.push_back(result_.prompts.size());
+      as_recipe.push_back(prompt.text);
     }
     result_.length_limited = result_.length_limited || fitted.length_limited;
     result_.prompts.push_back(
@@ -100,7 +106,8 @@ std::vector<GeneratedText> DescriptionRun::run(DescriptionStage stage, int round
   }
   std::vector<GeneratedText> texts;
   if (requests.empty()) return texts;
-  const auto captions = setting_.model.caption(requests, options, setting_.context);
+  const auto captions = setting_.model.caption(requests, options, setting_.context,
+                                               watch(progress, std::move(as_recipe)));
   if (captions.size() != requests.size())
     throw Error(ErrorCode::internal, "each prompt must give captions, but some gave none");
   for (std::size_t i = 0; i < captions.size(); ++i) {
@@ -113,9 +120,29 @@ std::vector<GeneratedText> DescriptionRun::run(DescriptionStage stage, int round
   return texts;
 }
 
-void DescriptionRun::report(DescriptionStage stage, int round, std::size_t done, std::size_t of,
-                            std::string_view text) const {
-  if (setting_.listener) setting_.listener({stage, round, rounds_, done, of, text});
+WritingListener DescriptionRun::watch(DescriptionProgress progress,
+                                      std::vector<std::string_view> prompts) const {
+  if (!setting_.listener) return {};
+  const std::size_t skipped = progress.of - prompts.size();
+  return [this, progress, prompts = std::move(prompts),
+          skipped](std::span<const double> shares) mutable {
+    const auto written = [](double share) { return share >= 1; };
+    const auto first = std::ranges::find_if_not(shares, written);
+    if (first == shares.end()) return;  // the end of the stage says more
+    const auto done = skipped + static_cast<std::size_t>(std::ranges::count_if(shares, written));
+    const double sum = std::accumulate(shares.begin(), shares.end(), static_cast<double>(skipped));
+    const double share = sum / static_cast<double>(progress.of);
+    if (done == progress.done && share < progress.share + kShareStep) return;
+    progress.done = done;
+    progress.share = share;
+    progress.prompt = prompts[static_cast<std::size_t>(first - shares.begin())];
+    report(progress);
+  };
+}
+
+void DescriptionRun::report(DescriptionProgress progress) const {
+  progress.rounds = rounds_;
+  if (setting_.listener) setting_.listener(progress);
 }
 
 }  // namespace blip

@@ -58,13 +58,16 @@ class DescriptionRun {
   std::vector<GeneratedText> run(DescriptionStage stage, int round,
                                  std::span<const PromptToRun> prompts, const std::string& current,
                                  int least_new_tokens);
-  void report(DescriptionStage stage, int round, std::size_t done, std::size_t of,
-              std::string_view text) const;
+  /// Tells the listener, with the number of rounds.
+  void report(DescriptionProgress progress) const;
 
   const Setting& setting() const { return setting_; }
   Description& result() { return result_; }
 
  private:
+  /// Reports what changes while the requests of a call are written; `prompts` are theirs.
+  WritingListener watch(DescriptionProgress progress, std::vector<std::string_view> prompts) const;
+
   Setting setting_;
   LeadingParts leading_;
   int rounds_;

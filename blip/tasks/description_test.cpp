@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <set>
 
 #include "blip/base/error.h"
@@ -354,6 +355,31 @@ TEST(Description, TellsHowFarItIs) {
                                       "round 2/3 1/1 39", "round 3/3 0/1 39", "round 3/3 1/1 48"}));
 }
 
+TEST(Description, TellsWhichPromptIsWritten) {
+  ScriptedModel model = growing(9);
+  model.watched = [&](const WritingListener& listener) {
+    if (model.calls.size() != 1) return;
+    for (const std::vector<double>& shares :
+         std::vector<std::vector<double>>{{0.01, 0.01, 0.01, 0.01},
+                                          {0.5, 0.5, 0.5, 0.1},
+                                          {0.5, 0.5, 0.5, 0.2},
+                                          {1, 0.5, 1, 0.22},
+                                          {1, 1, 1, 1}})
+      listener(shares);
+  };
+  std::vector<std::string> events;
+  model.describer().describe(
+      {}, {.detail = DetailLevel::medium}, [&](const DescriptionProgress& p) {
+        events.push_back(std::to_string(p.done) + "/" + std::to_string(p.of) + " " +
+                         std::to_string(std::lround(100 * p.share)) + "% " + std::string(p.prompt));
+      });
+  EXPECT_EQ(events, (std::vector<std::string>{
+                        "0/4 0% a photography of", "0/4 40% a photography of",
+                        "2/4 68% a detailed photography of", "4/4 100% ",
+                        "0/1 0% Add more specific visual details to this description: {current}",
+                        "1/1 100% "}));
+}
+
 TEST(Description, StopsOnRequest) {
   std::atomic<bool> stop = true;
   ScriptedModel model = growing(9);
@@ -404,7 +430,9 @@ TEST(Description, RefusesOptionsThatCannotBeRun) {
 
 TEST(Description, CatchesAModelThatLosesPrompts) {
   DescriptionModel model;
-  model.caption = [](auto, auto, const Context&) { return std::vector<std::vector<Caption>>(3); };
+  model.caption = [](auto, auto, const Context&, const WritingListener&) {
+    return std::vector<std::vector<Caption>>(3);
+  };
   model.prompt_tokens = [](const std::string&) { return std::size_t{1}; };
   model.most_tokens = 100;
   error_of(ErrorCode::internal, [&] { Describer(model).describe({}); });

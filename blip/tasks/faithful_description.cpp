@@ -82,7 +82,7 @@ Judge judge_of(const DescriptionRun::Setting& setting) {
 ConfidenceKind judge(const DescriptionRun& run, std::vector<Candidate>& candidates) {
   const Judge judge = judge_of(run.setting());
   if (!judge.confidences || candidates.empty()) return ConfidenceKind::likelihood;
-  run.report(DescriptionStage::scoring, 1, 0, candidates.size(), "");
+  run.report({.stage = DescriptionStage::scoring, .of = candidates.size()});
   std::vector<std::string> texts;
   for (const Candidate& one : candidates) texts.push_back(one.sentence.text);
   const std::vector<double> confidences = judge.confidences(texts, run.setting().context);
@@ -109,7 +109,7 @@ Description describe_faithful(const DescriptionRun::Setting& setting) {
   }
   std::vector<Candidate> candidates =
       candidates_of(run.run(DescriptionStage::prompts, 1, prompts, "", 1), options);
-  run.report(DescriptionStage::prompts, 1, prompts.size(), prompts.size(), "");
+  run.report({.done = prompts.size(), .of = prompts.size(), .share = 1});
   Description& result = run.result();
   result.recipe = DescriptionRecipe::faithful;
   result.confidence = judge(run, candidates);
@@ -118,7 +118,11 @@ Description describe_faithful(const DescriptionRun::Setting& setting) {
   result.sentences = chosen(std::move(candidates), options, most);
   for (const DescriptionSentence& sentence : result.sentences)
     result.text += (result.text.empty() ? "" : " ") + sentence.text;
-  run.report(DescriptionStage::scoring, 1, judged, judged, result.text);
+  run.report({.stage = DescriptionStage::scoring,
+              .done = judged,
+              .of = judged,
+              .text = result.text,
+              .share = 1});
   return std::move(result);
 }
 

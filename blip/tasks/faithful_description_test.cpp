@@ -33,7 +33,8 @@ struct FaithfulScript {
   Description describe(const DescriptionListener& listener = {}) {
     DescriptionModel model;
     model.caption = [this](std::span<const CaptionRequest> requests,
-                           std::span<const CaptionOptions> given, const Context&) {
+                           std::span<const CaptionOptions> given, const Context&,
+                           const WritingListener&) {
       calls.emplace_back(given.begin(), given.end());
       std::vector<std::vector<Caption>> captions;
       for (std::size_t i = 0; i < requests.size(); ++i) {

@@ -15,6 +15,8 @@ struct ScriptedModel {
   /// What each prompt gives; the generated text holds the prompt, as transformers' does.
   std::function<std::string(const std::string& prompt)> text;
   std::size_t most_tokens = 10000;  ///< a token is a word, and [DEC]
+  /// Told the listener of a call, if there is one.
+  std::function<void(const WritingListener&)> watched = [](const WritingListener&) {};
 
   struct Call {
     std::vector<std::string> prompts;
@@ -26,9 +28,11 @@ struct ScriptedModel {
   Describer describer() {
     DescriptionModel model;
     model.caption = [this](std::span<const CaptionRequest> requests,
-                           std::span<const CaptionOptions> options, const Context& context) {
+                           std::span<const CaptionOptions> options, const Context& context,
+                           const WritingListener& listener) {
       context.check_stop();
       Call& call = calls.emplace_back();
+      if (listener) watched(listener);
       std::vector<std::vector<Caption>> captions;
       for (std::size_t i = 0; i < requests.size(); ++i) {
         call.prompts.push_back(requests[i].prompt);

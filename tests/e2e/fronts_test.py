@@ -182,7 +182,7 @@ class OpenAi(FrontTest):
                 (chat(image="file:///etc/passwd"), 400, "fetches nothing"), (chat(image="data:image/png;base64,%%%"), 400, "base64"),
                 (chat(image="data:image/png,AAAA"), 400, "base64"), (chat(image="data:image/png;base64,AAAA"), 422, ""),
                 (chat(image="data:image/png;base64,"), 422, ""), (chat(model="gpt-4o"), 404, "gpt-4o"), (chat(model="gpt-4o:describe"), 404, "gpt-4o"),
-                (chat(model=7), 400, "model"), (chat(model="default:vqa"), 501, "vqa"), (chat(n=0), 400, "n"), (chat(n=1000000), 400, "n"),
+                (chat(model=7), 400, "model"), (chat(model="default:vqa"), 422, "vqa"), (chat(n=0), 400, "n"), (chat(n=1000000), 400, "n"),
                 (chat(n="many"), 400, "n"), (chat(n=2, model="blip:describe"), 400, "n"), (chat(max_tokens=0), 400, "max_tokens"),
                 (chat(max_tokens="x"), 400, "max_tokens"), (chat(temperature=3), 400, "temperature"), (chat(temperature={}), 400, "temperature"),
                 (chat(top_p=-1), 400, "top_p"), (chat(seed=0.5), 400, "seed"), (chat(stream="maybe"), 400, "stream"),
@@ -261,7 +261,7 @@ class HuggingFace(FrontTest):
                 ("/models/default", {"inputs": CRABS_BASE64, "parameters": {"generation_parameters": 5}}, 400, "object"),
                 ("/models/default", {"inputs": CRABS_BASE64, "parameters": {"num_return_sequences": 99, "num_beams": 99}}, 413, "num_beams"),
                 ("/models/nope", {"inputs": CRABS_BASE64}, 404, "nope"), ("/models/a/nope", {"inputs": CRABS_BASE64}, 404, "nope"),
-                ("/models/default", {"inputs": {"image": CRABS_BASE64, "question": "what?"}}, 501, "vqa"),
+                ("/models/default", {"inputs": {"image": CRABS_BASE64, "question": "what?"}}, 422, "vqa"),
                 ("/models/vqa", {"inputs": CRABS_BASE64}, 400, "question"), ("/models/vqa", {"inputs": {"image": CRABS_BASE64, "question": 5}}, 400, "question"),
                 ("/models/vqa", {"inputs": {"image": CRABS_BASE64, "question": "what?"}, "parameters": {"top_k": 10**9}}, 400, "top_k"),
                 ("/pipeline/visual-question-answering", {"inputs": CRABS_BASE64}, 400, "question"),
@@ -364,6 +364,8 @@ class KServe(FrontTest):
                 ("default", [image | {"data": ["***"]}], {}, 400), ("default", [image | {"data": ["AAAA"]}], {}, 422), ("default", [image | {"data": ["http://example.org/"]}], {}, 400),
                 ("default", [image, tensor("question", "what?")], {}, 400), ("vqa", [image], {}, 400), ("vqa", [image, tensor("prompt", "a"), tensor("question", "b")], {}, 400),
                 ("default", [image, tensor("prompt", "a", "b")], {}, 400), ("default", [image], {"parameters": {"num_beams": "x"}}, 400),
+                ("default", [image], {"parameters": 5}, 400), ("default", [image], {"parameters": {"binary_data_output": "perhaps"}}, 400),
+                ("default", [image], {"outputs": [{"name": "text", "parameters": {"binary_data": 2}}]}, 400),
                 ("default", [image], {"outputs": [{"name": "logits"}]}, 400), ("default", [image], {"outputs": 5}, 400), ("default", [image], {"id": 5}, 400)]:
             self.assertEqual(list(self.infer(model, *inputs, status=status, **more)), ["error"])
         self.post("/v2/models/default/infer", {"inputs": 5}, 400)

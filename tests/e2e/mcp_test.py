@@ -224,6 +224,12 @@ class StdioTest(unittest.TestCase):
         client.process.send_signal(signal.SIGTERM)
         client.end()
 
+    def test_options_of_other_commands_are_refused(self):
+        for option in (("--polish-url", "http://127.0.0.1:1/v1"), ("--index", "x"), ("--max-queue", 100000)):
+            status, said, errors = self.start(*option).end()
+            self.assertEqual((status, said), (2, []))
+            self.assertIn(option[0], errors)
+
     def test_a_wrong_model_is_said_at_once(self):
         client = self.start("--model", "/nothing")
         status, said, errors = client.end()

@@ -254,7 +254,8 @@ class Descriptions(PageTest):
         self.describe(detail="high")
         seen = browser.run("return window.seen")
         self.assertTrue([line for line in seen if "round 1 of 3" in line], seen)
-        self.assertTrue([line for line in seen if "1 of 4" in line], seen)
+        self.assertTrue([line for line in seen if "1 of 4" in line and "a photography of" in line], seen)
+        self.assertTrue([line for line in seen if "round 2 of 3" in line and "Add more specific visual details" in line], seen)
 
     def test_the_faithful_recipe_says_how_sure_it_is(self):
         self.open("zh", CRABS)

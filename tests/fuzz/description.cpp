@@ -24,8 +24,9 @@ DescriptionModel model_of(std::string_view lines) {
   model.most_tokens = 40;
   model.prompt_tokens = [](const std::string& prompt) { return count_words(prompt) + 1; };
   model.caption = [left = lines, lines](std::span<const CaptionRequest> requests,
-                                        std::span<const CaptionOptions> options,
-                                        const Context&) mutable {
+                                        std::span<const CaptionOptions> options, const Context&,
+                                        const WritingListener& listener) mutable {
+    if (listener) listener(std::vector<double>(requests.size(), 0.5));
     std::vector<std::vector<Caption>> captions;
     for (std::size_t i = 0; i < requests.size(); ++i) {
       require(count_words(requests[i].prompt) + 1 < 40);
@@ -60,7 +61,10 @@ void run(const Json& json, std::string_view lines, DescriptionOptions options,
     update_from_json(options.*recipe, json);
     Options again;
     update_from_json(again, to_json(options.*recipe));
-    check(Describer(model_of(lines)).describe({}, options));
+    const DescriptionListener listener = [](const DescriptionProgress& progress) {
+      require(progress.done <= progress.of && progress.share >= 0 && progress.share <= 1);
+    };
+    check(Describer(model_of(lines)).describe({}, options, listener));
   } catch (const Error&) {
   }
 }

@@ -139,16 +139,16 @@ export class Runner {
     find('.elapsed', this.working).textContent = '';
   }
 
-  #progress({ stage, round, rounds, done, of, prompt }) {
+  #progress({ stage, round, rounds, done, of, share, prompt }) {
     const key = 'stage' + stage[0].toUpperCase() + stage.slice(1);
     const parts = [el('span', { t: hasWords(key) ? key : 'working' })];
     if (rounds > 1) parts.push(el('span', { t: ['stepRound', { round: round ?? 1, rounds }] }));
     if (of > 1) parts.push(el('span', { t: ['stepOf', { step: Math.min(done + 1, of), of }] }));
-    if (prompt) parts.push(el('q', { lang: 'en' }, prompt));
+    if (prompt) parts.push(el('q', { lang: 'en' }, prompt.replaceAll('{current}', '…')));
     find('.stage', this.working).replaceChildren(...parts.flatMap((part, i) => (i ? [' · ', part] : [part])));
 
-    const share = of ? done / of : 0;
-    const fraction = rounds ? ((round ?? 1) - 1 + share) / rounds : share;
+    const part = share ?? 0;
+    const fraction = rounds ? ((round ?? 1) - 1 + part) / rounds : part;
     this.#fraction = Math.max(this.#fraction, Math.min(fraction, 1)); // a later stage never looks like less
     const bar = find('.bar', this.working);
     bar.classList.toggle('endless', this.#fraction === 0);

@@ -6,12 +6,18 @@
 #include <functional>
 #include <numeric>
 
-#ifdef USE_C10D_GLOO
+// libtorch names headers of gloo and NCCL that it does not always bring.
+#if defined(USE_C10D_GLOO) && __has_include(<gloo/algorithm.h>)
+#define BLIP_HAS_GLOO
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
-#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
-#ifdef USE_C10D_NCCL
+#if defined(USE_C10D_NCCL) && __has_include(<nccl.h>)
+#define BLIP_HAS_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
+#endif
+#if defined(BLIP_HAS_GLOO) || defined(BLIP_HAS_NCCL)
+#define BLIP_HAS_PROCESSES
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #endif
 
 #include "blip/base/error.h"
@@ -49,7 +55,7 @@ std::int64_t number(std::initializer_list<const char*> names) {
   return -1;
 }
 
-#ifdef USE_C10D_GLOO
+#ifdef BLIP_HAS_PROCESSES
 
 #if TORCH_VERSION_MAJOR >= 2
 using Backend = c10d::Backend;
@@ -163,9 +169,10 @@ c10::intrusive_ptr<c10d::Store> open_store(const Rendezvous& rendezvous,
   return store;
 }
 
-c10::intrusive_ptr<Backend> open_gloo(const Rendezvous& rendezvous,
-                                      const c10::intrusive_ptr<c10d::Store>& store,
-                                      std::chrono::milliseconds timeout) {
+c10::intrusive_ptr<Backend> open_gloo([[maybe_unused]] const Rendezvous& rendezvous,
+                                      [[maybe_unused]] const c10::intrusive_ptr<c10d::Store>& store,
+                                      [[maybe_unused]] std::chrono::milliseconds timeout) {
+#ifdef BLIP_HAS_GLOO
   auto options = c10d::ProcessGroupGloo::Options::create();
   options->timeout = timeout;
   const std::string interface = variable("GLOO_SOCKET_IFNAME");
@@ -179,22 +186,25 @@ c10::intrusive_ptr<Backend> open_gloo(const Rendezvous& rendezvous,
   }
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(rendezvous.rank),
                                                      static_cast<int>(rendezvous.size), options);
+#else
+  throw Error(ErrorCode::unsupported, "this build has no gloo; use nccl");
+#endif
 }
 
 c10::intrusive_ptr<Backend> open_nccl([[maybe_unused]] const Rendezvous& rendezvous,
                                       [[maybe_unused]] const c10::intrusive_ptr<c10d::Store>& store,
                                       [[maybe_unused]] std::chrono::milliseconds timeout) {
-#ifdef USE_C10D_NCCL
+#ifdef BLIP_HAS_NCCL
   auto options = c10d::ProcessGroupNCCL::Options::create();
   options->timeout = timeout;
   return c10::make_intrusive<c10d::ProcessGroupNCCL>(store, static_cast<int>(rendezvous.rank),
                                                      static_cast<int>(rendezvous.size), options);
 #else
-  throw Error(ErrorCode::unsupported, "this build of libtorch has no NCCL; use gloo");
+  throw Error(ErrorCode::unsupported, "this build has no NCCL; use gloo");
 #endif
 }
 
-#endif  // USE_C10D_GLOO
+#endif  // BLIP_HAS_PROCESSES
 
 }  // namespace
 
@@ -225,7 +235,7 @@ std::shared_ptr<ProcessGroup> join(const Rendezvous& rendezvous, const std::stri
                                    [[maybe_unused]] const torch::Device& device,
                                    [[maybe_unused]] std::int64_t timeout_seconds) {
   if (rendezvous.size == 1) return std::make_shared<Alone>();
-#ifdef USE_C10D_GLOO
+#ifdef BLIP_HAS_PROCESSES
   const std::chrono::milliseconds timeout = std::chrono::seconds(timeout_seconds);
   const bool nccl = backend == "nccl" || (backend == "auto" && device.is_cuda());
   std::shared_ptr<ProcessGroup> group;
@@ -238,7 +248,8 @@ std::shared_ptr<ProcessGroup> join(const Rendezvous& rendezvous, const std::stri
   return group;
 #else
   throw Error(ErrorCode::unsupported,
-              "this build of libtorch has no gloo: one process only (backend " + backend + ")");
+              "this build knows one process only: libtorch came without gloo and NCCL (backend " +
+                  backend + ")");
 #endif
 }
 

@@ -33,6 +33,8 @@ struct Product {
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
+#include <utility>
 
 HWY_BEFORE_NAMESPACE();
 namespace blip::HWY_NAMESPACE {
@@ -67,6 +69,16 @@ HWY_INLINE void prefetch_ahead(const W* tile, std::size_t k, std::size_t columns
   for (std::size_t line = 0; line < bytes; line += kLine) hwy::Prefetch(from + line);
 }
 
+/// Calls f with 0, 1 ... as constants: GCC keeps arrays of vectors in registers only where every
+/// index is one, and the functions that use them are all inlined.
+template <std::size_t kCount, class F>
+HWY_INLINE void for_constants(F f) {
+  [&]<std::size_t... kIndex>(std::index_sequence<kIndex...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<std::size_t, kIndex>()), ...);
+  }
+  (std::make_index_sequence<kCount>());
+}
+
 /// The sums of the lanes of four vectors at once, in an order that does not depend on their places.
 template <class V, class T>
 HWY_INLINE void sums_of_lanes(const V (&v)[4], T* sums) {
@@ -95,19 +107,19 @@ HWY_INLINE void sums_of_lanes(const V (&v)[4], T* sums) {
 template <class T, std::size_t kRows, std::size_t kColumns, class V>
 HWY_INLINE void store_sums(const V (&sums)[kRows][kColumns], std::size_t y_stride, float* y) {
   constexpr std::size_t kCount = kRows * kColumns;
-  for (std::size_t first = 0; first < kCount; first += 4) {
-    V four[4];
-    for (std::size_t i = 0; i < 4; ++i) {
-      const std::size_t at = std::min(first + i, kCount - 1);
-      four[i] = sums[at / kColumns][at % kColumns];
-    }
+  for_constants<(kCount + 3) / 4>([&](auto group) __attribute__((always_inline)) {
+    constexpr std::size_t first = group() * 4, last = kRows * kColumns - 1;
+    constexpr std::size_t a = first, b = std::min(first + 1, last), c = std::min(first + 2, last),
+                          d = std::min(first + 3, last);
+    const V four[4] = {sums[a / kColumns][a % kColumns], sums[b / kColumns][b % kColumns],
+                       sums[c / kColumns][c % kColumns], sums[d / kColumns][d % kColumns]};
     T found[4];
     sums_of_lanes(four, found);
-    for (std::size_t i = 0; i < 4 && first + i < kCount; ++i) {
+    for (std::size_t i = 0; i < 4 && first + i <= last; ++i) {
       const std::size_t at = first + i;
       y[at / kColumns * y_stride + at % kColumns] = static_cast<float>(found[i]);
     }
-  }
+  });
 }
 
 /// kRows x kColumns dot products of length `in` at once: enough independent sums to hide the
@@ -119,18 +131,23 @@ void dot_tile(const float* x, const W* w, const Product& p, float* y) {
   const std::size_t in = p.in;
   const std::size_t lanes = hn::Lanes(d);
   FloatVector sums[kRows][kColumns];
-  for (auto& row : sums) {
-    for (FloatVector& sum : row) sum = hn::Zero(d);
-  }
+  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+    for_constants<kColumns>([&](auto c)
+                                __attribute__((always_inline)) { sums[r][c] = hn::Zero(d); });
+  });
   std::size_t k = 0;
   for (; k + lanes <= in; k += lanes) {
     prefetch_ahead(w, k, kColumns, kColumns * lanes * sizeof(W));
     FloatVector weights[kColumns];
-    for (std::size_t c = 0; c < kColumns; ++c) weights[c] = load(d, w + c * in + k);
-    for (std::size_t r = 0; r < kRows; ++r) {
+    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+      weights[c] = load(d, w + c * in + k);
+    });
+    for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
       const FloatVector v = hn::LoadU(d, x + r * p.x_stride + k);
-      for (std::size_t c = 0; c < kColumns; ++c) sums[r][c] = hn::MulAdd(v, weights[c], sums[r][c]);
-    }
+      for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+        sums[r][c] = hn::MulAdd(v, weights[c], sums[r][c]);
+      });
+    });
   }
   store_sums<float>(sums, p.y_stride, y);
   for (; k < in; ++k) {
@@ -153,27 +170,37 @@ void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, flo
   using Sum = hn::Vec<decltype(wide)>;
   const std::size_t lanes = hn::Lanes(d);
   Sum low[kRows][kColumns], high[kRows][kColumns];  // `high` stays zero on x86
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t c = 0; c < kColumns; ++c) low[r][c] = high[r][c] = hn::Zero(wide);
-  }
+  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+      low[r][c] = high[r][c] = hn::Zero(wide);
+    });
+  });
   std::size_t k = 0;
   for (; k + lanes <= in; k += lanes) {
     prefetch_ahead(w, k, kColumns, kColumns * lanes);
     hn::Vec<decltype(d)> weights[kColumns];
-    for (std::size_t c = 0; c < kColumns; ++c) {
+    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
       weights[c] = hn::PromoteTo(d, hn::LoadU(bytes, w + c * in + k));
-    }
-    for (std::size_t r = 0; r < kRows; ++r) {
+    });
+    for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
       const auto v = hn::LoadU(d, x + r * p.x_stride + k);
-      for (std::size_t c = 0; c < kColumns; ++c) {
+      for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+#if HWY_TARGET == HWY_AVX3_DL
+        // AVX512_VNNI adds as it multiplies; Highway 1.0 takes two instructions, and does not let
+        // the compiler have its intrinsic, though it asks the CPU for it.
+        asm("vpdpwssd %2, %1, %0" : "+v"(low[r][c].raw) : "v"(v.raw), "v"(weights[c].raw));
+#else
         low[r][c] = hn::ReorderWidenMulAccumulate(wide, v, weights[c], low[r][c], high[r][c]);
-      }
-    }
+#endif
+      });
+    });
   }
 #if !HWY_ARCH_X86
-  for (std::size_t r = 0; r < kRows; ++r) {
-    for (std::size_t c = 0; c < kColumns; ++c) low[r][c] = hn::Add(low[r][c], high[r][c]);
-  }
+  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+      low[r][c] = hn::Add(low[r][c], high[r][c]);
+    });
+  });
 #endif
   store_sums<std::int32_t>(low, p.y_stride, y);
   for (; k < in; ++k) {

@@ -159,6 +159,18 @@ void dot_tile(const float* x, const W* w, const Product& p, float* y) {
   }
 }
 
+/// low + high += a * b in pairs.
+template <class V, class Sum>
+HWY_INLINE void add_products(V a, V b, Sum& low, [[maybe_unused]] Sum& high) {
+#if HWY_TARGET == HWY_AVX3_DL
+  // AVX512_VNNI adds as it multiplies; Highway 1.0 takes two instructions, and does not let the
+  // compiler have its intrinsic, though it asks the CPU for it.
+  asm("vpdpwssd %2, %1, %0" : "+v"(low.raw) : "v"(a.raw), "v"(b.raw));
+#else
+  low = hn::ReorderWidenMulAccumulate(hn::DFromV<Sum>(), a, b, low, high);
+#endif
+}
+
 /// The same for rows of 16-bit and weights of 8-bit integers: exact, until the tail of a length
 /// that is no multiple of a vector's.
 template <std::size_t kRows, std::size_t kColumns>
@@ -185,13 +197,7 @@ void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, flo
     for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
       const auto v = hn::LoadU(d, x + r * p.x_stride + k);
       for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
-#if HWY_TARGET == HWY_AVX3_DL
-        // AVX512_VNNI adds as it multiplies; Highway 1.0 takes two instructions, and does not let
-        // the compiler have its intrinsic, though it asks the CPU for it.
-        asm("vpdpwssd %2, %1, %0" : "+v"(low[r][c].raw) : "v"(v.raw), "v"(weights[c].raw));
-#else
-        low[r][c] = hn::ReorderWidenMulAccumulate(wide, v, weights[c], low[r][c], high[r][c]);
-#endif
+        add_products(v, weights[c], low[r][c], high[r][c]);
       });
     });
   }

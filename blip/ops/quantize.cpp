@@ -58,8 +58,9 @@ void quantize_row_kernel(const float* x, std::size_t width, const float* smoothi
   const float range = high - low;
   row.scale = range > 0 && std::isfinite(range) ? range / static_cast<float>(levels) : 1.0f;
   const float inverse = 1.0f / row.scale;
-  row.zero_point = static_cast<std::int32_t>(std::nearbyint(std::max(-low * inverse, 0.0f)));
-  row.zero_point = std::min(row.zero_point, levels);
+  // -low may be infinite
+  row.zero_point = static_cast<std::int32_t>(
+      std::nearbyint(std::clamp(-low * inverse, 0.0f, static_cast<float>(levels))));
 
   const auto zero_point = static_cast<float>(row.zero_point);
   const auto top = static_cast<float>(levels);

@@ -296,6 +296,8 @@ class Helping(IndexTest):
             self.assertTrue(lines, path)
             for line in lines:
                 command = next(p for p in sorted(commands, key=len, reverse=True) if line.startswith(" ".join(p)))
+                if command == ("train",) and not pathlib.Path(BLIP).with_name("blip-train").exists():
+                    continue  # another program's options, which builds with sanitizers are without
                 known = self.succeed(*command, "--help")
                 for option in re.findall(r"(?<= )--?[a-z][a-z-]*", line.split(" > ")[0]):
                     self.assertRegex(known, rf"(^|[ ,]){option}\b", line)

@@ -1,6 +1,5 @@
 #include "blip/dataset/caption_dataset.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <sstream>
 #include <unordered_map>
@@ -8,6 +7,7 @@
 #include "blip/base/error.h"
 #include "blip/base/file.h"
 #include "blip/dataset/json_rows.h"
+#include "blip/dataset/picture_files.h"
 
 namespace blip {
 namespace {
@@ -122,34 +122,7 @@ class CaptionReader {
   std::unordered_map<std::int64_t, std::size_t> index_of_;
 };
 
-constexpr std::string_view kPictures[] = {".jpg",  ".jpeg", ".jpe", ".png", ".webp", ".tif",
-                                          ".tiff", ".gif",  ".bmp", ".ppm", ".pgm",  ".pnm"};
 constexpr std::size_t kMaxSidecar = std::size_t{1} << 20;
-
-bool is_picture(const fs::path& file) {
-  std::string ending = file.extension().string();
-  for (char& c : ending) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return std::find(std::begin(kPictures), std::end(kPictures), ending) != std::end(kPictures);
-}
-
-std::vector<fs::path> pictures_below(const fs::path& folder) {
-  std::vector<fs::path> found;
-  try {
-    constexpr auto kSkip = fs::directory_options::skip_permission_denied;
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(folder, kSkip)) {
-      std::error_code ignored;
-      if (is_picture(entry.path()) && entry.is_regular_file(ignored)) found.push_back(entry.path());
-    }
-  } catch (const fs::filesystem_error& e) {
-    throw Error(ErrorCode::io, "cannot list " + folder.string() + ": " + e.code().message());
-  }
-  if (found.empty())
-    throw Error(ErrorCode::not_found, "no picture files in the folder " + folder.string());
-  std::sort(found.begin(), found.end());
-  return found;
-}
 
 /// The lines of the text that lies beside a picture.
 std::vector<std::string> sidecar(fs::path picture) {
@@ -186,7 +159,7 @@ std::vector<CaptionedImage> read_captioned_folder(const fs::path& folder) {
     return read_captions(rows, "", MissingId::numbered);
   }
   std::vector<CaptionedImage> images;
-  for (const fs::path& picture : pictures_below(folder)) {
+  for (const fs::path& picture : pictures_in(folder, true)) {
     const auto id = static_cast<std::int64_t>(images.size());
     images.push_back({id, picture.lexically_relative(folder).string(), sidecar(picture)});
   }

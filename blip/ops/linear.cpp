@@ -142,17 +142,20 @@ void Linear::many_tiles(const float* x, const Epilogue& epilogue, const OutputBl
   const std::size_t in = weight_.in, row_bytes = integers ? in : 2 * in;
   std::uint8_t* tiled = reuse(kept, tiled_bytes(all.rows, row_bytes));
   RowScale* scales = reuse(kept_scales, all.rows);
+  constexpr std::size_t kRowBlock = 16;  // asks for the CPU's levels once for so many
 #pragma omp parallel for schedule(static) if (worth_threads(4 * all.rows * in))
-  for (std::size_t r = 0; r < all.rows; ++r) {
-    thread_local std::vector<std::uint16_t> kept_row;
-    std::uint16_t* row = reuse(kept_row, in);
+  for (std::size_t first = 0; first < all.rows; first += kRowBlock) {
+    thread_local std::vector<std::uint8_t> kept_block;
+    const std::size_t count = std::min(kRowBlock, all.rows - first);
+    std::uint8_t* block = reuse(kept_block, kRowBlock * row_bytes);
     if (integers) {
-      quantize_rows(x + r * in, 1, in, weight_.smoothing.data(),
-                    reinterpret_cast<std::uint8_t*>(row), scales + r);
+      quantize_rows(x + first * in, count, in, weight_.smoothing.data(), block, scales + first);
     } else {
-      round_to_bf16(x + r * in, in, row);
+      round_to_bf16(x + first * in, count * in, reinterpret_cast<std::uint16_t*>(block));
     }
-    put_tiled_row(row, row_bytes, r, tiled);
+    for (std::size_t r = 0; r < count; ++r) {
+      put_tiled_row(block + r * row_bytes, row_bytes, first + r, tiled);
+    }
   }
   for_column_shares(weight_.out, [&](const ColumnRange& share) {
     multiply_tiles(tiled, all.rows, weight_, share, [&](const TileSums& t) {

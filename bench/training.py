@@ -14,10 +14,9 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "peers"))
 import checkpoint as checkpoints  # noqa: E402
+from matching import PICTURE, WORDS  # noqa: E402
 
 VOCABULARY = checkpoints.ROOT / "tests/golden/data/tokenizer_hf/vocab.txt"
-PICTURE = checkpoints.ROOT / "tests/golden/data/B_image/jpg_photo_astronaut/input.jpg"
-WORDS = "a man woman dog cat red blue small large on near house street table tree sea".split()
 SHAPES = {
     "base": dict(image_size=224, patch_size=16, vision_width=768, vision_layers=12, vision_heads=12, text_width=768, text_layers=12,
                  text_heads=12, projection=256, dropout=0.1, queue_size=57600, batch_size=4),

@@ -50,41 +50,42 @@ struct Sizes {
   int queries, keys, width;  // T, S, d
 };
 
-template <class Function>
-void for_each_head(const Sizes& sizes, const Function& function) {
+/// What a head's product is: [m, k] times [k, n], sides transposed or as they are.
+struct Product {
+  int left, right;  // kAsIs, kTransposed
+  int m, n, k;
+};
+
+/// to = alpha x y for each head.
+void multiply(const Sizes& sizes, const Product& p, float alpha, const Heads& x, const Heads& y,
+              const Heads& to) {
   at::parallel_for(0, sizes.batch * sizes.heads, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) function(i / sizes.heads, i % sizes.heads);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t b = i / sizes.heads, h = i % sizes.heads;
+      cblas_sgemm(kRowMajor, p.left, p.right, p.m, p.n, p.k, alpha, x.at(b, h), x.row_stride,
+                  y.at(b, h), y.row_stride, 0, to.at(b, h), to.row_stride);
+    }
   });
 }
 
 /// scores [T, S] = alpha x [T, d] y^T [d, S]
 void to_scores(const Sizes& sizes, float alpha, const Heads& x, const Heads& y,
                const Heads& scores) {
-  for_each_head(sizes, [&](std::int64_t b, std::int64_t h) {
-    cblas_sgemm(kRowMajor, kAsIs, kTransposed, sizes.queries, sizes.keys, sizes.width, alpha,
-                x.at(b, h), x.row_stride, y.at(b, h), y.row_stride, 0, scores.at(b, h),
-                scores.row_stride);
-  });
+  multiply(sizes, {kAsIs, kTransposed, sizes.queries, sizes.keys, sizes.width}, alpha, x, y,
+           scores);
 }
 
 /// to [T, d] = alpha scores [T, S] y [S, d]
 void from_scores(const Sizes& sizes, float alpha, const Heads& scores, const Heads& y,
                  const Heads& to) {
-  for_each_head(sizes, [&](std::int64_t b, std::int64_t h) {
-    cblas_sgemm(kRowMajor, kAsIs, kAsIs, sizes.queries, sizes.width, sizes.keys, alpha,
-                scores.at(b, h), scores.row_stride, y.at(b, h), y.row_stride, 0, to.at(b, h),
-                to.row_stride);
-  });
+  multiply(sizes, {kAsIs, kAsIs, sizes.queries, sizes.width, sizes.keys}, alpha, scores, y, to);
 }
 
 /// to [S, d] = alpha scores^T [S, T] x [T, d]
 void from_transposed(const Sizes& sizes, float alpha, const Heads& scores, const Heads& x,
                      const Heads& to) {
-  for_each_head(sizes, [&](std::int64_t b, std::int64_t h) {
-    cblas_sgemm(kRowMajor, kTransposed, kAsIs, sizes.keys, sizes.width, sizes.queries, alpha,
-                scores.at(b, h), scores.row_stride, x.at(b, h), x.row_stride, 0, to.at(b, h),
-                to.row_stride);
-  });
+  multiply(sizes, {kTransposed, kAsIs, sizes.keys, sizes.width, sizes.queries}, alpha, scores, x,
+           to);
 }
 
 Sizes sizes_of(const Tensor& q, const Tensor& k, std::int64_t heads) {

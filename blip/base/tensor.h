@@ -44,12 +44,7 @@ std::vector<float> to_f32(const StoredTensor& tensor);
 class FloatBuffer {
  public:
   FloatBuffer() = default;
-  explicit FloatBuffer(std::size_t size) : size_(size) {
-    if (size == 0) return;
-    const std::size_t bytes = (size * sizeof(float) + kAlignment - 1) / kAlignment * kAlignment;
-    data_.reset(static_cast<float*>(std::aligned_alloc(kAlignment, bytes)));
-    if (!data_) throw std::bad_alloc();
-  }
+  explicit FloatBuffer(std::size_t size);
 
   float* data() { return data_.get(); }
   const float* data() const { return data_.get(); }
@@ -58,7 +53,6 @@ class FloatBuffer {
   std::span<const float> span() const { return {data(), size_}; }
 
  private:
-  static constexpr std::size_t kAlignment = 64;
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };

@@ -96,9 +96,9 @@ void Med::forward(std::size_t rows, const SelfAttention& self_attention,
 void Med::self_attention_sublayer(std::size_t i, std::size_t rows,
                                   const SelfAttention& self_attention, Scratch& s) const {
   const Layer& layer = layers_[i];
-  s.apply(layer.query, s.x(), rows, s.query());
-  s.apply(layer.key, s.x(), rows, s.key_.data());
-  s.apply(layer.value, s.x(), rows, s.value_.data());
+  const LinearOutput outputs[] = {
+      {&layer.query, s.query()}, {&layer.key, s.key_.data()}, {&layer.value, s.value_.data()}};
+  s.apply_each(outputs, s.x(), rows);
   self_attention(i, s.query(), s.key_.data(), s.value_.data(), s.attended());
   s.add_and_normalise(layer.attention_dense, layer.attention_norm, s.attended(), rows);
 }
@@ -142,11 +142,20 @@ void Med::Scratch::reserve(const TextConfig& config, std::size_t rows) {
 
 void Med::Scratch::apply(const Linear& linear, const float* input, std::size_t rows, float* y,
                          Epilogue::Activation activation, const float* residual) const {
+  if (many(linear, rows)) return linear.forward_many(input, rows, y, activation, residual);
+  linear.forward(input, rows, y, activation, residual);
+}
+
+void Med::Scratch::apply_each(std::span<const LinearOutput> outputs, const float* input,
+                              std::size_t rows) const {
+  if (!many(*outputs[0].linear, rows)) return Linear::forward_each(input, rows, outputs);
+  for (const auto& [linear, y] : outputs) apply(*linear, input, rows, y);
+}
+
+bool Med::Scratch::many(const Linear& linear, std::size_t rows) const {
   constexpr std::size_t kManyRows = 64;
   // In int8 a text's activations keep their bits: only the few-rows product leaves them.
-  const bool many = many_rows_ && rows >= kManyRows && linear.weight().precision == Precision::f32;
-  if (many) return linear.forward_many(input, rows, y, activation, residual);
-  linear.forward(input, rows, y, activation, residual);
+  return many_rows_ && rows >= kManyRows && linear.weight().precision == Precision::f32;
 }
 
 void Med::Scratch::add_and_normalise(const Linear& dense, const LayerNorm& norm, const float* input,

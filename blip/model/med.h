@@ -117,6 +117,9 @@ class Med::Scratch {
   void apply(const Linear& linear, const float* input, std::size_t rows, float* y,
              Epilogue::Activation activation = Epilogue::Activation::none,
              const float* residual = nullptr) const;
+  /// apply() of several layers that are alike to the same input.
+  void apply_each(std::span<const LinearOutput> outputs, const float* input,
+                  std::size_t rows) const;
 
   /// x = LayerNorm(x + dense(input)): how BERT ends each sublayer.
   void add_and_normalise(const Linear& dense, const LayerNorm& norm, const float* input,
@@ -124,6 +127,8 @@ class Med::Scratch {
 
  private:
   friend class Med;
+  bool many(const Linear& linear, std::size_t rows) const;
+
   FloatBuffer x_, query_, key_, value_, attended_, hidden_;
   std::size_t rows_ = 0;
   bool many_rows_ = false;

@@ -93,37 +93,62 @@ void cached_head_kernel(const AttentionShape& shape, const AttentionQuery& q, st
       [&](std::size_t t) { return q.values[t] + offset; }, scores, q.out + offset);
 }
 
-/// out[r, :] = sum over t of weights[r, t] * values[t, :] for kRows rows and two vectors of
-/// columns. Every sum runs over t in order, whatever the tile.
-template <std::size_t kRows>
-void weigh_tile(const float* weights, std::size_t weights_stride, const float* values,
-                std::size_t tokens, const AttentionShape& shape, float* out) {
-  const hn::ScalableTag<float> d;
-  using V = hn::Vec<decltype(d)>;
+/// Vectors of a value's columns whose sums are held at once: a head of 64 values is one stream
+/// where there are registers for it.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+inline constexpr std::size_t kValueVectors = 4;
+#else
+inline constexpr std::size_t kValueVectors = 2;
+#endif
+
+/// out[r, :] = sum over t of weights[r, t] * values[t, :] for kRows rows and kVectors vectors of
+/// columns from `begin`. Every sum runs over t in order, whatever the tile.
+template <std::size_t kRows, std::size_t kVectors>
+HWY_INLINE void weigh_columns(const float* weights, const float* values, std::size_t tokens,
+                              const AttentionShape& shape, std::size_t begin, float* out) {
+  const Floats d;
   const std::size_t lanes = hn::Lanes(d), size = shape.head_size;
+  FloatVector sums[kRows][kVectors];
+  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+    for_constants<kVectors>([&](auto v)
+                                __attribute__((always_inline)) { sums[r][v] = hn::Zero(d); });
+  });
+  for (std::size_t t = 0; t < tokens; ++t) {
+    FloatVector value[kVectors];
+    for_constants<kVectors>([&](auto v) __attribute__((always_inline)) {
+      value[v] = hn::LoadU(d, values + t * size + begin + v * lanes);
+    });
+    for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+      const FloatVector weight = hn::Set(d, weights[r * tokens + t]);
+      for_constants<kVectors>([&](auto v) __attribute__((always_inline)) {
+        sums[r][v] = hn::MulAdd(weight, value[v], sums[r][v]);
+      });
+    });
+  }
+  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+    for_constants<kVectors>([&](auto v) __attribute__((always_inline)) {
+      hn::StoreU(sums[r][v], d, out + r * shape.width() + begin + v * lanes);
+    });
+  });
+}
+
+/// The same for all columns. `weights` [kRows, tokens], `values` [tokens, head_size].
+template <std::size_t kRows>
+void weigh_tile(const float* weights, const float* values, std::size_t tokens,
+                const AttentionShape& shape, float* out) {
+  const std::size_t lanes = hn::Lanes(Floats()), size = shape.head_size;
   std::size_t i = 0;
-  for (; i + 2 * lanes <= size; i += 2 * lanes) {
-    V sums[kRows][2];
-    for (auto& row : sums) row[0] = row[1] = hn::Zero(d);
-    for (std::size_t t = 0; t < tokens; ++t) {
-      const V first = hn::LoadU(d, values + t * size + i);
-      const V second = hn::LoadU(d, values + t * size + i + lanes);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const V weight = hn::Set(d, weights[r * weights_stride + t]);
-        sums[r][0] = hn::MulAdd(weight, first, sums[r][0]);
-        sums[r][1] = hn::MulAdd(weight, second, sums[r][1]);
-      }
-    }
-    for (std::size_t r = 0; r < kRows; ++r) {
-      hn::StoreU(sums[r][0], d, out + r * shape.width() + i);
-      hn::StoreU(sums[r][1], d, out + r * shape.width() + i + lanes);
-    }
+  for (; i + kValueVectors * lanes <= size; i += kValueVectors * lanes) {
+    weigh_columns<kRows, kValueVectors>(weights, values, tokens, shape, i, out);
+  }
+  for (; i + lanes <= size; i += lanes) {
+    weigh_columns<kRows, 1>(weights, values, tokens, shape, i, out);
   }
   for (; i < size; ++i) {
     for (std::size_t r = 0; r < kRows; ++r) {
       float sum = 0;
       for (std::size_t t = 0; t < tokens; ++t) {
-        sum += weights[r * weights_stride + t] * values[t * size + i];
+        sum += weights[r * tokens + t] * values[t * size + i];
       }
       out[r * shape.width() + i] = sum;
     }
@@ -140,10 +165,10 @@ void shared_rows(const AttentionShape& shape, const float* queries, std::size_t 
   for (std::size_t r = 0; r < rows; ++r) softmax_row(scores + r * tokens, tokens, scale);
   std::size_t r = 0;
   for (; r + 4 <= rows; r += 4) {
-    weigh_tile<4>(scores + r * tokens, tokens, head.values, tokens, shape, out + r * width);
+    weigh_tile<4>(scores + r * tokens, head.values, tokens, shape, out + r * width);
   }
   for (; r < rows; ++r) {
-    weigh_tile<1>(scores + r * tokens, tokens, head.values, tokens, shape, out + r * width);
+    weigh_tile<1>(scores + r * tokens, head.values, tokens, shape, out + r * width);
   }
 }
 

@@ -52,8 +52,16 @@ Linear::Linear(WeightMatrix weight, Weight bias)
 
 void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activation activation,
                      const float* residual) const {
-  matmul_few_rows(x, weight_, rows, y);
-  finish_rows({bias_.data(), activation, residual}, rows, y);
+  const FewRowsProduct product{&weight_, {bias_.data(), activation, residual}, y};
+  matmul_few_rows(x, rows, {&product, 1});
+}
+
+void Linear::forward_each(const float* x, std::size_t rows, std::span<const LinearOutput> outputs) {
+  std::vector<FewRowsProduct> products;
+  for (const auto& [linear, y] : outputs) {
+    products.push_back({&linear->weight_, {linear->bias_.data()}, y});
+  }
+  matmul_few_rows(x, rows, products);
 }
 
 void Linear::forward_many(const float* x, std::size_t rows, float* y,
@@ -173,20 +181,6 @@ void Linear::many_tiles(const float* x, const Epilogue& epilogue, const OutputBl
       }
     });
   });
-}
-
-void Linear::finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const {
-  if (epilogue.does_nothing()) return;
-  const std::size_t out = weight_.out;
-  constexpr std::size_t kRowBlock = 16;
-  const std::size_t blocks = (rows + kRowBlock - 1) / kRowBlock;
-#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * out))
-  for (std::size_t i = 0; i < blocks; ++i) {
-    const std::size_t first = i * kRowBlock;
-    Epilogue part = epilogue;
-    if (part.residual != nullptr) part.residual += first * out;
-    apply_epilogue(part, {y + first * out, std::min(kRowBlock, rows - first), out, 0, out});
-  }
 }
 
 }  // namespace blip

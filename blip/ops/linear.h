@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 
 #include "blip/base/tensor.h"
 #include "blip/ops/elementwise.h"
@@ -8,6 +9,14 @@
 #include "blip/ops/weight_matrix.h"
 
 namespace blip {
+
+class Linear;
+
+/// One of several layers' outputs.
+struct LinearOutput {
+  const Linear* linear;
+  float* y;  ///< [rows, linear->out_features()]
+};
 
 /// y = x W^T + b, with what follows it fused, in the precision of its weights. Immutable; weights
 /// stay where the checkpoint has them.
@@ -28,6 +37,10 @@ class Linear {
                Epilogue::Activation activation = Epilogue::Activation::none,
                const float* residual = nullptr) const;
 
+  /// forward() of several layers from the same x, without what a parallel region for each would
+  /// cost.
+  static void forward_each(const float* x, std::size_t rows, std::span<const LinearOutput> outputs);
+
   /// The same by oneDNN or AMX's tiles, made for the hundreds of tokens of a picture. With int8
   /// weights each row of x is quantised; with bf16 weights it is rounded where the CPU multiplies
   /// bf16.
@@ -40,8 +53,6 @@ class Linear {
   void many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   void many_int8(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   void many_tiles(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
-  /// The epilogue over whole rows, in parallel.
-  void finish_rows(const Epilogue& epilogue, std::size_t rows, float* y) const;
 
   WeightMatrix weight_;
   Weight bias_;

@@ -1,5 +1,7 @@
 #include "blip/ops/matmul.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -157,36 +159,87 @@ void onednn_product(const OnednnProduct& wanted, const void* a, const void* b, v
   found->run(stream, a, b, c);
 }
 
-/// Rows as 16-bit integers for the exact product with int8 weights. Of as many bits as cannot
-/// overflow its 32-bit sums: 12 for 4096 values, 14 for 1024; far finer than the weights.
-struct ShortRows {
-  std::vector<std::int16_t> q;
-  std::vector<float> scales;
+/// What a product of few rows reads: x times the smoothing of its weights; for int8 weights as
+/// 16-bit integers, of as many bits as cannot overflow their 32-bit sums: 12 for 4096 values, 14 for
+/// 1024; far finer than the weights.
+class FewRowsInput {
+ public:
+  void prepare(const float* x, std::size_t rows, const WeightMatrix& w) {
+    x_ = x;
+    if (!w.smoothing.empty()) {
+      smoothed_.resize(rows * w.in);
+      for (std::size_t i = 0; i < smoothed_.size(); ++i) {
+        smoothed_[i] = x[i] * w.smoothing.data()[i % w.in];
+      }
+      x_ = smoothed_.data();
+    }
+    if (w.precision == Precision::int8 && active_isa() != Isa::reference) quantize(rows, w.in);
+  }
 
-  void quantize(const float* x, std::size_t rows, std::size_t width) {
+  const float* x() const {
+    return x_;
+  }
+
+  void multiply(const WeightMatrix& w, const Product& p, float* y) const {
+    if (w.precision != Precision::int8) {
+      return HWY_DYNAMIC_DISPATCH(few_rows_kernel)(x_, w, p, y);
+    }
+    HWY_DYNAMIC_DISPATCH(few_rows_int8_kernel)(integers_.data(), scales_.data(), w, p, y);
+  }
+
+ private:
+  void quantize(std::size_t rows, std::size_t width) {
     const std::size_t top = std::min<std::size_t>(
         std::numeric_limits<std::int32_t>::max() / (127 * std::max<std::size_t>(width, 1)), 32767);
-    q.resize(rows * width);
-    scales.resize(rows);
+    integers_.resize(rows * width);
+    scales_.resize(rows);
     for (std::size_t r = 0; r < rows; ++r) {
       HWY_DYNAMIC_DISPATCH(quantize_16_kernel)
-      (x + r * width, width, static_cast<float>(top), q.data() + r * width, scales[r]);
+      (x_ + r * width, width, static_cast<float>(top), integers_.data() + r * width, scales_[r]);
     }
   }
+
+  const float* x_ = nullptr;
+  std::vector<float> smoothed_;
+  std::vector<std::int16_t> integers_;
+  std::vector<float> scales_;
 };
 
-/// Calls work(begin, end) for chunks of the columns of `w`, in parallel when the work is worth it:
-/// weights that stay in the second-level cache while every row passes over them.
-template <class Work>
-void for_column_chunks(const WeightMatrix& w, std::size_t rows, const Work& work) {
-  constexpr std::size_t kChunkWeights = 32768;
-  const std::size_t chunk =
-      std::clamp<std::size_t>(kChunkWeights / std::max<std::size_t>(w.in, 1), 8, 96) / 8 * 8;
-  const std::size_t chunks = (w.out + chunk - 1) / chunk;
-#pragma omp parallel for schedule(static) if (worth_threads(rows * w.out * w.in))
-  for (std::size_t i = 0; i < chunks; ++i) {
-    work(Product{rows, w.in, i * chunk, std::min((i + 1) * chunk, w.out), w.in, w.out});
+/// Columns that a kernel is given at once: their weights stay in the second-level cache while every
+/// row passes over them. Every tile's width divides 24.
+std::size_t chunk_columns(const WeightMatrix& w) {
+  constexpr std::size_t kChunkWeights = 36864, kStep = 24;
+  return std::clamp<std::size_t>(kChunkWeights / std::max<std::size_t>(w.in, 1) / kStep, 1, 4) *
+         kStep;
+}
+
+std::size_t chunk_count(const WeightMatrix& w) {
+  return (w.out + chunk_columns(w) - 1) / chunk_columns(w);
+}
+
+/// Chunks [begin, end) of a product, and what follows on their columns.
+void multiply_chunks(const FewRowsInput& input, std::size_t rows, const FewRowsProduct& product,
+                     std::size_t begin, std::size_t end) {
+  const WeightMatrix& w = *product.weight;
+  const std::size_t width = chunk_columns(w);
+  for (std::size_t i = begin; i < end; ++i) {
+    input.multiply(w, {rows, w.in, i * width, std::min((i + 1) * width, w.out), w.in, w.out},
+                   product.y);
   }
+  if (product.epilogue.does_nothing()) return;
+  apply_epilogue(product.epilogue,
+                 {product.y, rows, w.out, begin * width, std::min(end * width, w.out)});
+}
+
+/// The first of `products` that reads the same as the i-th.
+std::size_t same_input(std::span<const FewRowsProduct> products, std::size_t i) {
+  const auto plain = [](const FewRowsProduct& p) { return p.weight->smoothing.empty(); };
+  const auto same = [&](const FewRowsProduct& p) {
+    return plain(p) && p.weight->precision == products[i].weight->precision;
+  };
+  if (!plain(products[i])) return i;
+  return static_cast<std::size_t>(std::find_if(products.begin(), products.end(), same) -
+                                  products.begin());
 }
 
 }  // namespace
@@ -209,29 +262,45 @@ void matmul(const ConstMatrix& a, const ConstMatrix& b, bool b_transposed, const
                    a.data, dim(a.stride), b.data, dim(b.stride), 0.0f, c.data, dim(c.stride)));
 }
 
-void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, float* y) {
-  std::vector<float> smoothed;
-  if (!w.smoothing.empty()) {
-    smoothed.resize(rows * w.in);
-    for (std::size_t i = 0; i < smoothed.size(); ++i) {
-      smoothed[i] = x[i] * w.smoothing.data()[i % w.in];
-    }
-    x = smoothed.data();
+void matmul_few_rows(const float* x, std::size_t rows, std::span<const FewRowsProduct> products) {
+  thread_local std::vector<FewRowsInput> kept;
+  std::vector<FewRowsInput>& inputs = kept;  // the caller's, in every thread
+  if (inputs.size() < products.size()) inputs.resize(products.size());
+  std::size_t chunks = 0, multiply_adds = 0;
+  for (std::size_t i = 0; i < products.size(); ++i) {
+    const WeightMatrix& w = *products[i].weight;
+    if (same_input(products, i) == i) inputs[i].prepare(x, rows, w);
+    chunks += chunk_count(w);
+    multiply_adds += rows * w.out * w.in;
   }
   if (active_isa() == Isa::reference) {
-    return reference::linear(x, reference::widened(w).data(), rows, w.out, w.in, y);
+    for (std::size_t i = 0; i < products.size(); ++i) {
+      const WeightMatrix& w = *products[i].weight;
+      const float* from = inputs[same_input(products, i)].x();
+      reference::linear(from, reference::widened(w).data(), rows, w.out, w.in, products[i].y);
+      apply_epilogue(products[i].epilogue, {products[i].y, rows, w.out, 0, w.out});
+    }
+    return;
   }
-  if (w.precision != Precision::int8) {
-    return for_column_chunks(w, rows, [&](const Product& p) {
-      HWY_DYNAMIC_DISPATCH(few_rows_kernel)(x, w, p, y);
-    });
+#pragma omp parallel if (worth_threads(multiply_adds))
+  {
+    const auto threads = static_cast<std::size_t>(omp_get_num_threads());
+    const auto thread = static_cast<std::size_t>(omp_get_thread_num());
+    const std::size_t begin = chunks * thread / threads, end = chunks * (thread + 1) / threads;
+    std::size_t first = 0;  // of all products' chunks, this one's
+    for (std::size_t i = 0; i < products.size(); ++i) {
+      const std::size_t count = chunk_count(*products[i].weight);
+      const std::size_t from = std::clamp(begin, first, first + count) - first;
+      const std::size_t to = std::clamp(end, first, first + count) - first;
+      if (from < to) multiply_chunks(inputs[same_input(products, i)], rows, products[i], from, to);
+      first += count;
+    }
   }
-  thread_local ShortRows kept;
-  ShortRows& shorts = kept;  // the caller's, in every thread
-  shorts.quantize(x, rows, w.in);
-  for_column_chunks(w, rows, [&](const Product& p) {
-    HWY_DYNAMIC_DISPATCH(few_rows_int8_kernel)(shorts.q.data(), shorts.scales.data(), w, p, y);
-  });
+}
+
+void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, float* y) {
+  const FewRowsProduct product{&w, {}, y};
+  matmul_few_rows(x, rows, {&product, 1});
 }
 
 void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,

@@ -2,7 +2,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
+#include "blip/ops/elementwise.h"
 #include "blip/ops/weight_matrix.h"
 
 namespace blip {
@@ -25,11 +27,20 @@ struct MutableMatrix {
 /// oneDNN on all threads; inside a parallel region, on the calling thread alone.
 void matmul(const ConstMatrix& a, const ConstMatrix& b, bool b_transposed, const MutableMatrix& c);
 
-/// y[r, n] = x[r, :] . w[n, :] for few rows: reads each weight once, so that it runs at the speed
-/// of memory. bf16 weights are widened to f32 on the way; for int8 weights each row of x becomes
-/// integers of 12 to 16 bits, whose products are exact. The sum's order depends on the length of
-/// the rows alone: a row's result is the same bits whatever rows stand beside it and however many
-/// threads run. Parallel over columns.
+/// A product of few rows with a matrix, and where it goes.
+struct FewRowsProduct {
+  const WeightMatrix* weight;
+  Epilogue epilogue;
+  float* y;  ///< [rows, weight->out]
+};
+
+/// y = epilogue(x W^T) for each of `products`, all of which read x [rows, weight->in]. Reads each
+/// weight once, so that it runs at the speed of memory. bf16 weights are widened to f32 on the way;
+/// for int8 weights each row of x becomes integers of 12 to 16 bits, whose products are exact. The
+/// sum's order depends on the length of the rows alone: a row's result is the same bits whatever
+/// rows stand beside it and however many threads run. One parallel region, over columns.
+void matmul_few_rows(const float* x, std::size_t rows, std::span<const FewRowsProduct> products);
+/// One of them without an epilogue: y = x W^T.
 void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, float* y);
 
 /// Columns [begin, end) of a product.

@@ -250,8 +250,8 @@ class TracedLayer {
   TracedLayer(const Med& med, std::size_t i, const CrossKeysValues& image, bool causal)
       : layer_(med.layer(i)),
         shape_(med.attention()),
-        keys_(image.keys[i].data()),
-        values_(image.values[i].data()),
+        keys_(image.keys[i].widened()),
+        values_(image.values[i].widened()),
         image_tokens_(image.tokens),
         causal_(causal) {}
 
@@ -270,8 +270,8 @@ class TracedLayer {
   Attention to_image(const LayerRecord& record) const {
     return {shape_,
             record.cross_query,
-            keys_,
-            values_,
+            keys_.data(),
+            values_.data(),
             image_tokens_,
             image_tokens_ * shape_.head_size,
             shape_.head_size,
@@ -280,8 +280,7 @@ class TracedLayer {
 
   const Med::Layer& layer_;
   AttentionShape shape_;
-  const float* keys_;
-  const float* values_;
+  std::vector<float> keys_, values_;  // [heads, image_tokens, head_size]
   std::size_t image_tokens_;
   bool causal_;
 };

@@ -70,7 +70,7 @@ TEST(AttentionMaps, GradientsAreThoseOfTheLogit) {
       for (std::size_t token = 0; token < 10; token += 3) {
         const auto logit_with = [&](float factor) {
           CrossKeysValues changed = picture();
-          float* value = changed.values[layer].data() + (head * 10 + token) * shape.head_size;
+          float* value = changed.values[layer].f32() + (head * 10 + token) * shape.head_size;
           for (std::size_t i = 0; i < shape.head_size; ++i) value[i] *= factor;
           return match_logit(changed);
         };

@@ -115,13 +115,13 @@ CrossKeysValues Med::project(std::span<const float> states, std::size_t tokens,
   FloatBuffer token_major(tokens * attention_.width());
   CrossKeysValues out;
   out.tokens = tokens;
-  const auto run = [&](const Linear& linear, std::vector<Tensor>& to) {
+  const auto run = [&](const Linear& linear, std::vector<HeadMajor>& to) {
     if (tokens < kFewTokens) {
       linear.forward(states.data(), tokens, token_major.data());
     } else {
       linear.forward_many(states.data(), tokens, token_major.data());
     }
-    to.push_back(to_head_major(attention_, token_major.span(), tokens));
+    to.emplace_back(attention_, token_major.span(), head_major_type(linear));
   };
   for (const Layer& layer : layers_) {
     context.check_stop();
@@ -167,26 +167,24 @@ void Med::Scratch::add_and_normalise(const Linear& dense, const LayerNorm& norm,
 void attend_cross(const AttentionShape& shape, std::span<const CrossGroup> groups,
                   std::size_t layer, const float* query, float* context) {
   for (const auto& [image, rows] : groups) {
-    attention_shared(shape, query, rows,
-                     {image->keys[layer].data(), image->values[layer].data(), image->tokens},
-                     context);
+    const HeadMajor& keys = image->keys[layer];
+    const HeadMajor& values = image->values[layer];
+    if (keys.bf16() != nullptr) {
+      attention_shared(shape, query, rows,
+                       SharedKeysValues<std::uint16_t>{keys.bf16(), values.bf16(), image->tokens},
+                       context);
+    } else {
+      attention_shared(shape, query, rows,
+                       SharedKeysValues<float>{keys.f32(), values.f32(), image->tokens}, context);
+    }
     query += rows * shape.width();
     context += rows * shape.width();
   }
 }
 
-Tensor to_head_major(const AttentionShape& shape, std::span<const float> token_major,
-                     std::size_t tokens) {
-  const auto size = [](std::size_t n) { return static_cast<std::int64_t>(n); };
-  Tensor out({size(shape.heads), size(tokens), size(shape.head_size)});
-  float* to = out.data();
-  for (std::size_t head = 0; head < shape.heads; ++head) {
-    for (std::size_t token = 0; token < tokens; ++token) {
-      const float* from = token_major.data() + (token * shape.heads + head) * shape.head_size;
-      to = std::copy_n(from, shape.head_size, to);
-    }
-  }
-  return out;
+HeadMajor::Type head_major_type(const Linear& projection) {
+  return projection.weight().precision == Precision::f32 ? HeadMajor::Type::f32
+                                                         : HeadMajor::Type::bf16;
 }
 
 Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<SequenceLength> lengths) {

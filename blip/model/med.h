@@ -9,6 +9,7 @@
 #include "blip/base/tensor.h"
 #include "blip/checkpoint/config.h"
 #include "blip/checkpoint/tensor_store.h"
+#include "blip/model/head_major.h"
 #include "blip/model/parameters.h"
 #include "blip/model/probe.h"
 #include "blip/ops/attention.h"
@@ -19,8 +20,8 @@ namespace blip {
 /// layer. Computed once, shared by all sequences that look at it.
 struct CrossKeysValues {
   std::size_t tokens = 0;
-  std::vector<Tensor> keys;    ///< per layer [heads, tokens, head_size]
-  std::vector<Tensor> values;  ///< per layer [heads, tokens, head_size]
+  std::vector<HeadMajor> keys;    ///< per layer
+  std::vector<HeadMajor> values;  ///< per layer
 };
 
 /// Consecutive tokens of a batch that look at the same picture.
@@ -134,10 +135,8 @@ class Med::Scratch {
   bool many_rows_ = false;
 };
 
-/// "head-major", as attention_shared() reads: [tokens, heads, head_size] -> [heads, tokens,
-/// head_size].
-Tensor to_head_major(const AttentionShape& shape, std::span<const float> token_major,
-                     std::size_t tokens);
+/// What the keys or values that `projection` computes are kept in.
+HeadMajor::Type head_major_type(const Linear& projection);
 
 /// A sequence of a batch. Padding is computed but seen by no token: only to give what a reference's
 /// padded batches give.

@@ -44,9 +44,9 @@ CrossKeysValues NlvrEncoder::attend_to(int branch, std::span<const float> states
   for (const Layer& layer : layers_) {
     const Branch& weights = layer.branches[branch];
     weights.key.forward_many(states.data(), tokens, token_major.data());
-    out.keys.push_back(to_head_major(shape, token_major.span(), tokens));
+    out.keys.emplace_back(shape, token_major.span(), head_major_type(weights.key));
     weights.value.forward_many(states.data(), tokens, token_major.data());
-    out.values.push_back(to_head_major(shape, token_major.span(), tokens));
+    out.values.emplace_back(shape, token_major.span(), head_major_type(weights.value));
   }
   return out;
 }

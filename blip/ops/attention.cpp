@@ -8,6 +8,7 @@
 
 #include "blip/base/tensor.h"
 #include "blip/ops/isa.h"
+#include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
 #include "blip/ops/threads.h"
 
@@ -103,8 +104,8 @@ inline constexpr std::size_t kValueVectors = 2;
 
 /// out[r, :] = sum over t of weights[r, t] * values[t, :] for kRows rows and kVectors vectors of
 /// columns from `begin`. Every sum runs over t in order, whatever the tile.
-template <std::size_t kRows, std::size_t kVectors>
-HWY_INLINE void weigh_columns(const float* weights, const float* values, std::size_t tokens,
+template <std::size_t kRows, std::size_t kVectors, class T>
+HWY_INLINE void weigh_columns(const float* weights, const T* values, std::size_t tokens,
                               const AttentionShape& shape, std::size_t begin, float* out) {
   const Floats d;
   const std::size_t lanes = hn::Lanes(d), size = shape.head_size;
@@ -116,7 +117,7 @@ HWY_INLINE void weigh_columns(const float* weights, const float* values, std::si
   for (std::size_t t = 0; t < tokens; ++t) {
     FloatVector value[kVectors];
     for_constants<kVectors>([&](auto v) __attribute__((always_inline)) {
-      value[v] = hn::LoadU(d, values + t * size + begin + v * lanes);
+      value[v] = load(d, values + t * size + begin + v * lanes);
     });
     for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
       const FloatVector weight = hn::Set(d, weights[r * tokens + t]);
@@ -133,8 +134,8 @@ HWY_INLINE void weigh_columns(const float* weights, const float* values, std::si
 }
 
 /// The same for all columns. `weights` [kRows, tokens], `values` [tokens, head_size].
-template <std::size_t kRows>
-void weigh_tile(const float* weights, const float* values, std::size_t tokens,
+template <std::size_t kRows, class T>
+void weigh_tile(const float* weights, const T* values, std::size_t tokens,
                 const AttentionShape& shape, float* out) {
   const std::size_t lanes = hn::Lanes(Floats()), size = shape.head_size;
   std::size_t i = 0;
@@ -148,7 +149,7 @@ void weigh_tile(const float* weights, const float* values, std::size_t tokens,
     for (std::size_t r = 0; r < kRows; ++r) {
       float sum = 0;
       for (std::size_t t = 0; t < tokens; ++t) {
-        sum += weights[r * tokens + t] * values[t * size + i];
+        sum += weights[r * tokens + t] * widen(values[t * size + i]);
       }
       out[r * shape.width() + i] = sum;
     }
@@ -157,8 +158,9 @@ void weigh_tile(const float* weights, const float* values, std::size_t tokens,
 
 /// One head for at most kSharedRows rows that share its keys and values; `scores` holds rows *
 /// tokens values.
+template <class T>
 void shared_rows(const AttentionShape& shape, const float* queries, std::size_t rows,
-                 const SharedKeysValues& head, float* scores, float* out) {
+                 const SharedKeysValues<T>& head, float* scores, float* out) {
   const std::size_t tokens = head.tokens, width = shape.width();
   dot_rows(queries, head.keys, {rows, shape.head_size, 0, tokens, width, tokens}, scores);
   const float scale = 1.0f / std::sqrt(static_cast<float>(shape.head_size));
@@ -172,15 +174,36 @@ void shared_rows(const AttentionShape& shape, const float* queries, std::size_t 
   }
 }
 
-void shared_head_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
-                        const SharedKeysValues& shared, std::size_t head, float* scores,
-                        float* out) {
+/// The queries that share keys and values, and where their results go.
+struct SharedQueries {
+  const float* queries;
+  std::size_t rows;
+  float* out;
+};
+
+template <class T>
+HWY_INLINE void shared_head(const AttentionShape& shape, const SharedQueries& q,
+                            const SharedKeysValues<T>& shared, std::size_t head, float* scores) {
   const std::size_t offset = head * shape.head_size, size = shared.tokens * shape.head_size;
-  const SharedKeysValues own{shared.keys + head * size, shared.values + head * size, shared.tokens};
-  for (std::size_t first = 0; first < rows; first += kSharedRows) {
+  const SharedKeysValues<T> own{shared.keys + head * size, shared.values + head * size,
+                                shared.tokens};
+  for (std::size_t first = 0; first < q.rows; first += kSharedRows) {
     const std::size_t at = first * shape.width() + offset;
-    shared_rows(shape, queries + at, std::min(kSharedRows, rows - first), own, scores, out + at);
+    shared_rows(shape, q.queries + at, std::min(kSharedRows, q.rows - first), own, scores,
+                q.out + at);
   }
+}
+
+void shared_head_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
+                        const SharedKeysValues<float>& shared, std::size_t head, float* scores,
+                        float* out) {
+  shared_head(shape, {queries, rows, out}, shared, head, scores);
+}
+
+void shared_head_bf16_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
+                             const SharedKeysValues<std::uint16_t>& shared, std::size_t head,
+                             float* scores, float* out) {
+  shared_head(shape, {queries, rows, out}, shared, head, scores);
 }
 
 /// Columns of a packed panel: two vectors, so that each broadcast value serves twice.
@@ -286,6 +309,7 @@ namespace blip {
 
 HWY_EXPORT(cached_head_kernel);
 HWY_EXPORT(shared_head_kernel);
+HWY_EXPORT(shared_head_bf16_kernel);
 HWY_EXPORT(panel_width_kernel);
 HWY_EXPORT(pack_head_kernel);
 HWY_EXPORT(attend_rows_kernel);
@@ -336,6 +360,22 @@ void reference_all_to_all(const AttentionShape& shape, const float* qkv, std::si
           [&](std::size_t t) { return first + t * stride + shape.width(); },
           [&](std::size_t t) { return first + t * stride + 2 * shape.width(); }, scores.data(),
           out + i * shape.width() + head * shape.head_size);
+    }
+  }
+}
+
+void reference_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
+                      const SharedKeysValues<float>& shared, float* out) {
+  std::vector<float> scores(shared.tokens);
+  for (std::size_t head = 0; head < shape.heads; ++head) {
+    const float* keys = shared.keys + head * shared.tokens * shape.head_size;
+    const float* values = shared.values + head * shared.tokens * shape.head_size;
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t offset = (r * shape.heads + head) * shape.head_size;
+      reference_attend(
+          queries + offset, shape.head_size, shared.tokens,
+          [&](std::size_t t) { return keys + t * shape.head_size; },
+          [&](std::size_t t) { return values + t * shape.head_size; }, scores.data(), out + offset);
     }
   }
 }
@@ -402,26 +442,32 @@ void attention_cached(const AttentionShape& shape, std::span<const AttentionQuer
 }
 
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
-                      const SharedKeysValues& shared, float* out) {
-  const bool naive = active_isa() == Isa::reference;
+                      const SharedKeysValues<float>& shared, float* out) {
+  if (active_isa() == Isa::reference) return reference_shared(shape, queries, rows, shared, out);
   ThreadScores scores(std::min(rows, kSharedRows) * shared.tokens);
 #pragma omp parallel for schedule( \
     static) if (worth_threads(2 * rows * shared.tokens * shape.width()))
   for (std::size_t head = 0; head < shape.heads; ++head) {
-    if (!naive) {
-      HWY_DYNAMIC_DISPATCH(shared_head_kernel)
-      (shape, queries, rows, shared, head, scores.mine(), out);
-      continue;
-    }
-    const float* keys = shared.keys + head * shared.tokens * shape.head_size;
-    const float* values = shared.values + head * shared.tokens * shape.head_size;
-    for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t offset = (r * shape.heads + head) * shape.head_size;
-      reference_attend(
-          queries + offset, shape.head_size, shared.tokens,
-          [&](std::size_t t) { return keys + t * shape.head_size; },
-          [&](std::size_t t) { return values + t * shape.head_size; }, scores.mine(), out + offset);
-    }
+    HWY_DYNAMIC_DISPATCH(shared_head_kernel)
+    (shape, queries, rows, shared, head, scores.mine(), out);
+  }
+}
+
+void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
+                      const SharedKeysValues<std::uint16_t>& shared, float* out) {
+  if (active_isa() == Isa::reference) {
+    const std::size_t size = shared.tokens * shape.width();
+    std::vector<float> keys(size), values(size);
+    widen_bf16(shared.keys, size, keys.data());
+    widen_bf16(shared.values, size, values.data());
+    return reference_shared(shape, queries, rows, {keys.data(), values.data(), shared.tokens}, out);
+  }
+  ThreadScores scores(std::min(rows, kSharedRows) * shared.tokens);
+#pragma omp parallel for schedule( \
+    static) if (worth_threads(2 * rows * shared.tokens * shape.width()))
+  for (std::size_t head = 0; head < shape.heads; ++head) {
+    HWY_DYNAMIC_DISPATCH(shared_head_bf16_kernel)
+    (shape, queries, rows, shared, head, scores.mine(), out);
   }
 }
 

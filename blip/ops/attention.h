@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "blip/base/tensor.h"
@@ -38,16 +39,20 @@ struct AttentionQuery {
 /// when the work is worth it.
 void attention_cached(const AttentionShape& shape, std::span<const AttentionQuery> queries);
 
-/// Keys and values that several queries share, head-major so that each head reads in one stream.
+/// Keys and values that several queries share, head-major so that each head reads in one stream: f32
+/// (float) or bf16 (std::uint16_t).
+template <class T>
 struct SharedKeysValues {
-  const float* keys;    ///< [heads, tokens, head_size]
-  const float* values;  ///< [heads, tokens, head_size]
+  const T* keys;    ///< [heads, tokens, head_size]
+  const T* values;  ///< [heads, tokens, head_size]
   std::size_t tokens;
 };
 
 /// Cross-attention of `queries` [rows, heads, head_size] to one set of keys and values, read once
 /// per head for all rows -> `out` [rows, heads, head_size]. Parallel over heads.
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
-                      const SharedKeysValues& shared, float* out);
+                      const SharedKeysValues<float>& shared, float* out);
+void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
+                      const SharedKeysValues<std::uint16_t>& shared, float* out);
 
 }  // namespace blip

@@ -13,6 +13,7 @@
 #include "blip/ops/isa.h"
 #include "blip/ops/linear.h"
 #include "blip/ops/matmul.h"
+#include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
 
 namespace blip {
@@ -261,7 +262,7 @@ TEST_P(OnEveryIsa, AttentionCachedGathersAnyOrder) {
 
 TEST_P(OnEveryIsa, AttentionSharedIsHeadMajor) {
   const AttentionShape shape{4, 16};
-  const std::size_t tokens = 33, rows = 3, width = shape.width();
+  const std::size_t tokens = 33, rows = 6, width = shape.width();
   const auto keys = random_values(tokens * width, 1), values = random_values(tokens * width, 2);
   const auto queries = random_values(rows * width, 3);
   std::vector<float> token_major_keys(tokens * width), token_major_values(tokens * width);
@@ -275,7 +276,8 @@ TEST_P(OnEveryIsa, AttentionSharedIsHeadMajor) {
     }
   }
   std::vector<float> got(rows * width);
-  attention_shared(shape, queries.data(), rows, {keys.data(), values.data(), tokens}, got.data());
+  attention_shared(shape, queries.data(), rows,
+                   SharedKeysValues<float>{keys.data(), values.data(), tokens}, got.data());
   for (std::size_t r = 0; r < rows; ++r) {
     const auto wanted = naive_attention(shape, queries.data() + r * width, token_major_keys.data(),
                                         token_major_values.data(), tokens, width);
@@ -283,6 +285,27 @@ TEST_P(OnEveryIsa, AttentionSharedIsHeadMajor) {
                  got.begin() + static_cast<long>((r + 1) * width)},
                 wanted, 1e-5f);
   }
+}
+
+TEST_P(OnEveryIsa, AttentionSharedOfBf16IsThatOfItsValuesInF32) {
+  const AttentionShape shape{3, 24};
+  const std::size_t tokens = 37, rows = 5, size = tokens * shape.width();
+  const auto queries = random_values(rows * shape.width(), 3);
+  std::vector<std::uint16_t> narrow[2];
+  std::vector<float> wide[2];
+  for (unsigned i = 0; i < 2; ++i) {
+    narrow[i].resize(size);
+    wide[i].resize(size);
+    round_to_bf16(random_values(size, i + 1).data(), size, narrow[i].data());
+    widen_bf16(narrow[i].data(), size, wide[i].data());
+  }
+  std::vector<float> got(rows * shape.width()), wanted(rows * shape.width());
+  attention_shared(shape, queries.data(), rows,
+                   SharedKeysValues<std::uint16_t>{narrow[0].data(), narrow[1].data(), tokens},
+                   got.data());
+  attention_shared(shape, queries.data(), rows,
+                   SharedKeysValues<float>{wide[0].data(), wide[1].data(), tokens}, wanted.data());
+  expect_near(got, wanted, 1e-5f);
 }
 
 TEST(Isa, ListsTheReferenceAndRefusesWhatIsMissing) {

@@ -46,6 +46,22 @@ class Runner:
         self.process.wait()
 
 
+def with_untied_words(model: pathlib.Path) -> pathlib.Path:
+    """candle wants the vocabulary projection under its own name, too."""
+    folder = model.with_name(model.name + "-candle")
+    if not folder.exists():
+        from safetensors.torch import load_file, save_file
+
+        tensors = load_file(model / "model.safetensors")
+        tensors["text_decoder.cls.predictions.decoder.weight"] = tensors["text_decoder.bert.embeddings.word_embeddings.weight"].clone()
+        partial = model.with_name(folder.name + ".partial")
+        partial.mkdir(exist_ok=True)
+        save_file(tensors, partial / "model.safetensors")
+        (partial / "config.json").write_bytes((model / "config.json").read_bytes())
+        partial.rename(folder)
+    return folder
+
+
 def candle(model: pathlib.Path, options: argparse.Namespace) -> list:
     """Builds it once, beside the checkpoints; it reads the picture as `blip preprocess` leaves it."""
     target = options.folder / "candle"
@@ -53,7 +69,7 @@ def candle(model: pathlib.Path, options: argparse.Namespace) -> list:
                    env=os.environ | {"CARGO_TARGET_DIR": str(target), "RUSTFLAGS": "-C target-cpu=native"})
     pixels = options.folder / "pixel_values.safetensors"
     subprocess.run([options.build / "bin/blip", "preprocess", "-m", model, "-o", pixels, PICTURE], check=True)
-    return [target / "release/candle_peer", model, pixels, options.new_tokens]
+    return [target / "release/candle_peer", with_untied_words(model), pixels, options.new_tokens]
 
 
 def start_peer(name: str, model: pathlib.Path, options: argparse.Namespace) -> Runner:

@@ -3,7 +3,7 @@
 //! PIXEL_VALUES is what `blip preprocess` writes. Runs by the protocol of ../protocol.py.
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, D};
-use candle_nn::{Module, VarBuilder};
+use candle_nn::VarBuilder;
 use candle_transformers::models::blip::{BlipForConditionalGeneration, Config};
 use candle_transformers::models::{blip_text, blip::VisionConfig};
 use std::io::BufRead;

@@ -304,7 +304,7 @@ TEST(Index, OfRandomVectorsIsSearchedBySketches) {
   const IndexManifest grown = add(IndexWriter::open(path, settings), 11'500, 12'000);
   ASSERT_TRUE(grown.sketches);
   EXPECT_GE(grown.recall, 0.995);
-  EXPECT_LT(grown.effort, 12'000 / 8);
+  EXPECT_LT(grown.effort, 12'000 / 2);
   const VectorIndex index = VectorIndex::open(path);
   index.verify();
   const auto queries = unit_vectors(50, kWide, 2);

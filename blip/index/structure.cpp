@@ -111,7 +111,7 @@ void choose_search(const std::filesystem::path& folder, const CodedRows& rows, c
   const auto walk = [&](std::span<const float> q, std::size_t ef) {
     return graph.search(rows, q, kRecallAt, ef);
   };
-  const Calibration scanned = sample.calibrate(scan, 64, count / 8 + 1, context);
+  const Calibration scanned = sample.calibrate(scan, 64, count / 2, context);
   const std::size_t most = std::min(kMostCandidates, count / 16);
   const std::size_t cost = count + kSketchCost * static_cast<std::size_t>(scanned.effort);
   const std::size_t limit = scanned.effort > 0 ? std::min(most, cost / kWalkCost) : most;

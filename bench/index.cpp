@@ -1,8 +1,9 @@
 // Builds an index of made-up vectors, streaming, and searches it: index_bench KIND COUNT FACTORS
-// FOLDER [CENTRES]. One line of JSON on standard output for the build and one for the searches,
-// which run on one thread. FACTORS is how many independent directions the vectors mix, as those of
-// pictures mix what is to be seen in them; 0: none, all directions are equally likely, or as likely
-// around CENTRES of equally likely directions.
+// FOLDER [CENTRES]; only searches it where FOLDER holds one already. One line of JSON on standard
+// output for the build and one for the searches, which run on one thread. FACTORS is how many
+// independent directions the vectors mix, as those of pictures mix what is to be seen in them; 0:
+// none, all directions are equally likely, or as likely around CENTRES of equally likely
+// directions.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -149,8 +150,13 @@ void search(const std::filesystem::path& folder, Vectors& vectors) {
 int main(int argc, char** argv) {
   if (argc != 5 && argc != 6) return 2;
   const std::filesystem::path folder = argv[4];
-  Vectors vectors(std::stoul(argv[3]), argc == 6 ? std::stoul(argv[5]) : 0, 2);
-  build(folder, kind_of(argv[1]), std::stoul(argv[2]), vectors);
-  std::fflush(stdout);
+  const std::size_t factors = std::stoul(argv[3]);
+  const std::size_t centres = argc == 6 ? std::stoul(argv[5]) : 0;
+  if (!std::filesystem::exists(folder / "manifest.json")) {
+    Vectors vectors(factors, centres, 2);
+    build(folder, kind_of(argv[1]), std::stoul(argv[2]), vectors);
+    std::fflush(stdout);
+  }
+  Vectors vectors(factors, centres, 3);
   search(folder, vectors);
 }

@@ -1,7 +1,9 @@
 // Builds an index of made-up vectors, streaming, and searches it: index_bench KIND COUNT FACTORS
-// FOLDER. One line of JSON on standard output for the build and one for the searches, which run on
-// one thread. FACTORS is how many independent directions the vectors mix, as those of pictures mix
-// what is to be seen in them; 0: none, all directions are equally likely.
+// FOLDER [CENTRES]; only searches it where FOLDER holds one already. One line of JSON on standard
+// output for the build and one for the searches, which run on one thread. FACTORS is how many
+// independent directions the vectors mix, as those of pictures mix what is to be seen in them; 0:
+// none, all directions are equally likely, or as likely around CENTRES of equally likely
+// directions.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -39,8 +41,10 @@ double memory(const std::string& field) {
 
 class Vectors {
  public:
-  Vectors(std::size_t factors, std::uint64_t seed) : factors_(factors), random_(seed) {
+  Vectors(std::size_t factors, std::size_t centres, std::uint64_t seed)
+      : factors_(factors), centres_(centres * kWidth), random_(seed) {
     blip::Random directions(1);
+    for (float& v : centres_) v = gaussian(directions);
     for (std::size_t i = 0; i < factors * kWidth; ++i) mixed_.push_back(gaussian(directions));
   }
 
@@ -50,7 +54,13 @@ class Vectors {
       const float amount = gaussian(random_);
       for (std::size_t i = 0; i < kWidth; ++i) vector_[i] += amount * mixed_[f * kWidth + i];
     }
-    const float noise = factors_ == 0 ? 1.0f : 0.3f;
+    float noise = factors_ == 0 ? 1.0f : 0.3f;
+    if (!centres_.empty()) {
+      const std::size_t centre = random_.next() % (centres_.size() / kWidth);
+      std::copy_n(centres_.begin() + static_cast<std::ptrdiff_t>(centre * kWidth), kWidth,
+                  vector_.begin());
+      noise = 0.7f;  // two of one centre have a cosine of 2 in 3
+    }
     double square = 0;
     for (float& v : vector_) {
       v += noise * gaussian(random_);
@@ -69,6 +79,7 @@ class Vectors {
   }
 
   std::size_t factors_;
+  std::vector<float> centres_;
   blip::Random random_;
   std::vector<float> mixed_;
   std::vector<float> vector_ = std::vector<float>(kWidth);
@@ -92,10 +103,15 @@ blip::IndexManifest build(const std::filesystem::path& folder, blip::IndexKind k
   const blip::IndexManifest manifest =
       writer.commit({}, [&](std::size_t, std::size_t) { own = std::max(own, memory("RssAnon")); });
   own = std::max(own, memory("RssAnon"));
-  const blip::Json row = {{"build", name(kind)},          {"count", count},
-                          {"append_s", appended - start}, {"commit_s", seconds() - appended},
-                          {"effort", manifest.effort},    {"recall", manifest.recall},
-                          {"own_memory_mib", own},        {"peak_rss_mib", memory("VmHWM")}};
+  const blip::Json row = {{"build", name(kind)},
+                          {"count", count},
+                          {"append_s", appended - start},
+                          {"commit_s", seconds() - appended},
+                          {"searched_by", manifest.sketches ? "sketches" : blip::name(kind)},
+                          {"effort", manifest.effort},
+                          {"recall", manifest.recall},
+                          {"own_memory_mib", own},
+                          {"peak_rss_mib", memory("VmHWM")}};
   std::printf("%s\n", row.dump().c_str());
   return manifest;
 }
@@ -132,10 +148,15 @@ void search(const std::filesystem::path& folder, Vectors& vectors) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
+  if (argc != 5 && argc != 6) return 2;
   const std::filesystem::path folder = argv[4];
-  Vectors vectors(std::stoul(argv[3]), 2);
-  build(folder, kind_of(argv[1]), std::stoul(argv[2]), vectors);
-  std::fflush(stdout);
+  const std::size_t factors = std::stoul(argv[3]);
+  const std::size_t centres = argc == 6 ? std::stoul(argv[5]) : 0;
+  if (!std::filesystem::exists(folder / "manifest.json")) {
+    Vectors vectors(factors, centres, 2);
+    build(folder, kind_of(argv[1]), std::stoul(argv[2]), vectors);
+    std::fflush(stdout);
+  }
+  Vectors vectors(factors, centres, 3);
   search(folder, vectors);
 }

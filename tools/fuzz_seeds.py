@@ -96,7 +96,8 @@ def index() -> dict[str, bytes]:
     part = {"bytes": 24, "checksum": "0123456789abcdef"}
     manifest = {"format": "blip index", "version": 1, "kind": "hnsw", "content": "images", "width": 4,
                 "model": "0", "preprocessing": {}, "opened_with": {}, "generation": 1, "row_files": 1,
-                "count": 6, "removed_count": 1, "effort": 16, "recall": 1, "removed": part, "structure": part}
+                "count": 6, "removed_count": 1, "effort": 16, "recall": 1, "removed": part, "structure": part,
+                "codes": part, "sketches": part}
     places = [1] * 5 + [2]  # levels; a row has 64 links on the first, 32 on others
     links = [(i + 1) % 6 if i % 64 == 0 else -1 for i in range(6 * 64)] + [-1] * 32
     graph = struct.pack("<8s2IQ2iQ", b"BLIPHNSW", 1, 32, 6, 5, 1, len(links)) + bytes(places)
@@ -104,7 +105,9 @@ def index() -> dict[str, bytes]:
     return {"manifest": b"\0" + json.dumps(manifest).encode(),
             "graph": b"\1" + graph + struct.pack(f"<{len(links)}i", *links),
             "lists": b"\2" + lists.ljust(128, b"\0") + struct.pack("<24f", *[0.5] * 24),
-            "rows": b"\3" + bytes(3 * 96)}
+            "codes": b"\3" + bytes(6 * 4) + struct.pack("<6f", *[0.01] * 6),
+            "sketches": b"\4" + bytes(range(64)),
+            "rows": b"\5" + bytes(3 * 96)}
 
 
 def dataset() -> dict[str, str | bytes]:

@@ -85,10 +85,11 @@ void EvalFlags::add_to(CLI::App& command, const std::string& form) {
       "with --images: the file of results to write. What is done stands in OUTPUT.journal until "
       "all is: the same command goes on where it was stopped");
   command.add_option("--metrics", metrics, "also write the metrics to this file, as JSON");
-  command.add_option("--format", format, "how metrics are printed: text or json")
-      ->transform(CLI::CheckedTransformer(
-                      std::map<std::string, Format>{{"text", Format::text}, {"json", Format::json}})
-                      .description("{text,json}"));
+  command.add_option("--format", format, "how metrics are printed: text, json or jsonl (one line)")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, Format>{{"text", Format::text},
+                                                                        {"json", Format::json},
+                                                                        {"jsonl", Format::jsonl}})
+                      .description("{text,json,jsonl}"));
   command.add_option("--batch-size", batch_size, "texts that are written or judged together")
       ->capture_default_str()
       ->check(CLI::Range(1, 1024));

@@ -206,12 +206,21 @@ struct InfoFlags {
   Format format = Format::text;
 };
 
+/// What a search looks at first.
+std::string_view searched_by(const IndexManifest& manifest) {
+  if (manifest.settings.kind == IndexKind::flat || manifest.effort >= kExhaustiveEffort) {
+    return "vectors";
+  }
+  if (manifest.settings.kind == IndexKind::ivf) return "lists";
+  return manifest.sketches ? "sketches" : "graph";
+}
+
 void info(const InfoFlags& flags) {
   install_stop_handler();
   const IndexManifest manifest = read_manifest(flags.index);
   if (flags.verify) VectorIndex::open(flags.index).verify({0, &stop_requested()});
   const IndexSettings& settings = manifest.settings;
-  const bool exact = settings.kind == IndexKind::flat || manifest.effort >= kExhaustiveEffort;
+  const bool exact = searched_by(manifest) == "vectors";
   const Json json = {{"index", flags.index},
                      {"kind", name(settings.kind)},
                      {"content", name(settings.content)},
@@ -219,6 +228,7 @@ void info(const InfoFlags& flags) {
                      {"removed", manifest.removed_count},
                      {"width", settings.width},
                      {"finished", manifest.generation > 0},
+                     {"searched_by", searched_by(manifest)},
                      {"effort", exact ? Json() : Json(manifest.effort)},
                      {"recall_at_10", manifest.recall},
                      {"model", settings.model},

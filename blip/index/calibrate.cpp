@@ -36,7 +36,11 @@ Calibration calibrate(
   constexpr double kTarget = 0.995;
   for (std::size_t effort = first; effort < limit; effort *= 2) {
     const double reached = recall(truth, search(effort));
-    if (reached >= kTarget) return {static_cast<int>(effort), reached};
+    if (reached < kTarget) continue;
+    const std::size_t less = effort - effort / 4;
+    const double reached_by_less = effort == first ? 0 : recall(truth, search(less));
+    if (reached_by_less >= kTarget) return {static_cast<int>(less), reached_by_less};
+    return {static_cast<int>(effort), reached};
   }
   return {};
 }

@@ -21,8 +21,9 @@ struct Calibration {
 /// looking at all of them is quick.
 std::vector<std::uint32_t> sample_queries(std::span<const std::uint32_t> rows);
 
-/// The least effort, doubling from `first` and below `limit`, with which `search` finds 99.5 % of
-/// the `truth`, so that the true recall is 99 % or more however the sample fell. Effort 0: none.
+/// The least effort, doubling from `first` and below `limit`, or three quarters of that, with which
+/// `search` finds 99.5 % of the `truth`, so that the true recall is 99 % or more however the sample
+/// fell. Effort 0: none.
 Calibration calibrate(
     const std::vector<std::vector<Neighbour>>& truth,
     const std::function<std::vector<std::vector<Neighbour>>(std::size_t effort)>& search,

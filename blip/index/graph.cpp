@@ -6,16 +6,14 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
-#include <exception>
-#include <limits>
 #include <string>
 
 #include "blip/base/error.h"
 #include "blip/base/random.h"
-#include "blip/ops/dot.h"
+#include "blip/index/parallel.h"
+#include "blip/index/walk.h"
 
 namespace blip {
 namespace {
@@ -34,27 +32,29 @@ struct Header {
 };
 constexpr char kMagic[8] = {'B', 'L', 'I', 'P', 'H', 'N', 'S', 'W'};
 
-/// Negated inner products with the query: faiss looks for what is least. Debian's faiss is built
-/// for the oldest x86-64, where its own distances take ten times as long as these.
-class StoredDistances final : public faiss::DistanceComputer {
+/// Negated inner products of codes: faiss looks for what is least. Debian's faiss is built for the
+/// oldest x86-64, where its own distances take ten times as long as these.
+class CodeDistances final : public faiss::DistanceComputer {
  public:
-  explicit StoredDistances(const VectorView& vectors) : vectors_(vectors), dot_(dot_product()) {}
+  explicit CodeDistances(const Codes& codes)
+      : codes_(codes), query_(codes.width()), other_(codes.width()) {}
 
-  void set_query(const float* query) override { query_ = query; }
-  float operator()(idx_t i) override { return distance(query_, row(i)); }
-  float symmetric_dis(idx_t i, idx_t j) override { return distance(row(i), row(j)); }
-
- private:
-  const float* row(idx_t i) const { return vectors_[static_cast<std::size_t>(i)]; }
-  float distance(const float* a, const float* b) const {
-    const float d = -dot_(a, b, vectors_.width);
-    // What is no number, from a damaged file, would break the order of faiss' queues.
-    return std::isnan(d) ? std::numeric_limits<float>::max() : d;
+  void set_query(std::size_t row) { query_.set(codes_, row); }
+  void set_query(const float*) override {}  // rows are inserted, and have codes
+  float operator()(idx_t i) override { return -codes_.similarity(query_, index(i)); }
+  /// faiss compares one row, its second argument, with several.
+  float symmetric_dis(idx_t i, idx_t j) override {
+    if (j != row_of_other_) other_.set(codes_, index(j));
+    row_of_other_ = j;
+    return -codes_.similarity(other_, index(i));
   }
 
-  VectorView vectors_;
-  DotProduct dot_;
-  const float* query_ = nullptr;
+ private:
+  static std::size_t index(idx_t i) { return static_cast<std::size_t>(i); }
+
+  const Codes& codes_;
+  CodeQuery query_, other_;
+  idx_t row_of_other_ = -1;
 };
 
 class Locks {
@@ -81,38 +81,14 @@ int levels_of(std::size_t row, std::size_t most) {
   return 1 + static_cast<int>(std::min(level, static_cast<double>(most - 1)));
 }
 
-/// What a thread needs to walk the graph.
-struct Walker {
-  Walker(const VectorView& vectors, std::size_t rows)
-      : visited(static_cast<int>(rows)), distances(vectors) {}
+/// What a thread needs to insert rows.
+struct Inserter {
+  Inserter(const Codes& codes, std::size_t rows)
+      : visited(static_cast<int>(rows)), distances(codes) {}
 
   faiss::VisitedTable visited;
-  StoredDistances distances;
+  CodeDistances distances;
 };
-
-std::vector<Walker> walkers_for(const VectorView& vectors, std::size_t rows, std::size_t work) {
-  const auto threads = static_cast<std::size_t>(omp_get_max_threads());
-  return std::vector<Walker>(std::min(threads, work), Walker(vectors, rows));
-}
-
-/// f(walker, i) for i from `begin` to `end`, in parallel. Exceptions must not leave the region.
-template <class Function>
-void walk(std::vector<Walker>& walkers, std::size_t begin, std::size_t end, Function f) {
-  if (begin == end) return;
-  std::atomic<bool> failed{false};
-  std::exception_ptr error;
-  const auto threads = static_cast<int>(walkers.size());
-#pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
-  for (std::size_t i = begin; i < end; ++i) {
-    if (failed) continue;
-    try {
-      f(walkers[static_cast<std::size_t>(omp_get_thread_num())], i);
-    } catch (...) {
-      if (!failed.exchange(true)) error = std::current_exception();
-    }
-  }
-  if (failed) std::rethrow_exception(error);
-}
 
 template <class T>
 std::span<const std::byte> bytes_of(const std::vector<T>& values) {
@@ -162,7 +138,6 @@ std::string fault_of(const faiss::HNSW& hnsw) {
 
 Graph::Graph() : hnsw_(std::make_unique<faiss::HNSW>(kLinks)) {
   hnsw_->efConstruction = kEfConstruction;
-  hnsw_->search_bounded_queue = false;  // a heap: the bounded queue takes quadratic time
 }
 Graph::Graph(Graph&&) noexcept = default;
 Graph& Graph::operator=(Graph&&) noexcept = default;
@@ -233,41 +208,33 @@ void Graph::grow(std::size_t rows) {
   prepare(*hnsw_, rows - before, neighbours);
 }
 
-void Graph::insert(const VectorView& vectors, std::span<const std::uint32_t> rows,
-                   const Context& context, const IndexProgress& progress) {
+void Graph::insert(const Codes& codes, std::span<const std::uint32_t> rows, const Context& context,
+                   const IndexProgress& progress) {
   constexpr std::size_t kBatch = 2048;  // between two looks at the stop flag
   const ThreadScope threads(context);
   Locks locks(hnsw_->levels.size());
-  std::vector<Walker> walkers = walkers_for(vectors, hnsw_->levels.size(), rows.size());
+  std::vector<Inserter> inserters = workers_for(rows.size(), Inserter(codes, hnsw_->levels.size()));
   for (std::size_t begin = 0; begin < rows.size(); begin += kBatch) {
     context.check_stop();
     const std::size_t end = std::min(begin + kBatch, rows.size());
-    walk(walkers, begin, end, [&](Walker& walker, std::size_t i) {
-      walker.distances.set_query(vectors[rows[i]]);
-      hnsw_->add_with_locks(walker.distances, hnsw_->levels[rows[i]] - 1, static_cast<int>(rows[i]),
-                            locks.get(), walker.visited);
+    share(inserters, begin, end, [&](Inserter& inserter, std::size_t i) {
+      inserter.distances.set_query(rows[i]);
+      hnsw_->add_with_locks(inserter.distances, hnsw_->levels[rows[i]] - 1,
+                            static_cast<int>(rows[i]), locks.get(), inserter.visited);
     });
     if (progress) progress(end, rows.size());
   }
 }
 
-std::vector<std::vector<Neighbour>> Graph::search(const VectorView& vectors,
-                                                  std::span<const float> queries,
+std::vector<std::vector<Neighbour>> Graph::search(const CodedRows& rows,
+                                                  std::span<const float> queries, std::size_t k,
                                                   std::size_t ef) const {
-  std::vector<std::vector<Neighbour>> found(queries.size() / vectors.width);
+  std::vector<std::vector<Neighbour>> found(queries.size() / rows.vectors.width);
   if (hnsw_->entry_point < 0 || ef == 0) return found;
-  std::vector<Walker> walkers = walkers_for(vectors, hnsw_->levels.size(), found.size());
-  walk(walkers, 0, found.size(), [&](Walker& walker, std::size_t q) {
-    std::vector<faiss::Index::idx_t> rows(ef, -1);
-    std::vector<float> distances(ef);
-    walker.distances.set_query(queries.data() + q * vectors.width);
-    // faiss keeps max(efSearch, k) candidates; efSearch belongs to the graph, k to the call.
-    hnsw_->search(walker.distances, static_cast<int>(ef), rows.data(), distances.data(),
-                  walker.visited);
-    for (std::size_t i = 0; i < ef; ++i) {
-      if (rows[i] >= 0) found[q].push_back({static_cast<std::uint32_t>(rows[i]), -distances[i]});
-    }
-    std::sort(found[q].begin(), found[q].end(), is_nearer);
+  std::vector<Walk> walks = workers_for(found.size(), Walk(*hnsw_, rows.codes));
+  share(walks, 0, found.size(), [&](Walk& walk, std::size_t q) {
+    const float* query = queries.data() + q * rows.vectors.width;
+    found[q] = judge(rows, query, walk.towards(query, ef), k);
   });
   return found;
 }

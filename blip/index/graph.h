@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "blip/base/context.h"
-#include "blip/index/scan.h"
+#include "blip/index/codes.h"
 
 namespace faiss {
 struct HNSW;
@@ -37,16 +37,16 @@ class Graph {
   std::size_t rows() const;
   /// Makes places for rows up to `rows`.
   void grow(std::size_t rows);
-  /// Links rows to their near neighbours among those inserted before. Parallel over rows: with more
-  /// than one thread the graph is a little different each time.
+  /// Links rows to their near neighbours among those inserted before, as near as codes tell.
+  /// Parallel over rows: with more than one thread the graph is a little different each time.
   /// Throws Error{cancelled}; the graph is then of no use.
-  void insert(const VectorView& vectors, std::span<const std::uint32_t> rows,
-              const Context& context, const IndexProgress& progress = {});
+  void insert(const Codes& codes, std::span<const std::uint32_t> rows, const Context& context,
+              const IndexProgress& progress = {});
 
-  /// The nearest `ef` rows of each query [queries, width] that a walk with as many candidates
-  /// finds, nearest first. Parallel over queries.
-  std::vector<std::vector<Neighbour>> search(const VectorView& vectors,
-                                             std::span<const float> queries, std::size_t ef) const;
+  /// The nearest `k` rows of each query [queries, width] that a walk with `ef` candidates finds,
+  /// nearest first. Fewer where the candidates are. Parallel over queries.
+  std::vector<std::vector<Neighbour>> search(const CodedRows& rows, std::span<const float> queries,
+                                             std::size_t k, std::size_t ef) const;
 
  private:
   std::unique_ptr<faiss::HNSW> hnsw_;

@@ -53,7 +53,11 @@ VectorIndex VectorIndex::open(const std::filesystem::path& folder, const IndexMa
   index.manifest_ = manifest;
   index.rows_ = Rows(folder, manifest.row_files, manifest.settings.width, manifest.count);
   index.removed_ = read_removed(folder, manifest);
-  if (manifest.settings.kind == IndexKind::hnsw) index.graph_ = read_graph(folder, manifest);
+  if (manifest.settings.kind == IndexKind::hnsw) {
+    index.graph_ = read_graph(folder, manifest);
+    index.codes_ = read_codes(folder, manifest, index.rows_.vectors());
+    index.sketches_ = read_sketches(folder, manifest);
+  }
   if (manifest.settings.kind == IndexKind::ivf) index.lists_ = read_lists(folder, manifest);
   return index;
 }
@@ -67,6 +71,7 @@ std::vector<std::vector<Neighbour>> VectorIndex::search(std::span<const float> q
                                       " values were expected, but " +
                                       std::to_string(queries.size()) + " values came");
   }
+  require_finite(queries, "queries");
   const ThreadScope threads(context);
   const std::size_t k = std::min(options.k, manifest_.live());
   const std::size_t effort =
@@ -75,7 +80,7 @@ std::vector<std::vector<Neighbour>> VectorIndex::search(std::span<const float> q
     case IndexKind::flat:
       break;
     case IndexKind::hnsw:
-      return search_graph(queries, k, std::max(effort, k));
+      return search_hnsw(queries, k, std::max(effort, k));
     case IndexKind::ivf:
       if (effort < lists_.lists.count()) return lists_.lists.search(queries, k, effort);
   }
@@ -91,16 +96,18 @@ std::vector<std::vector<Neighbour>> VectorIndex::search_all(std::span<const floa
   return found;
 }
 
-std::vector<std::vector<Neighbour>> VectorIndex::search_graph(std::span<const float> queries,
-                                                              std::size_t k, std::size_t ef) const {
+std::vector<std::vector<Neighbour>> VectorIndex::search_hnsw(std::span<const float> queries,
+                                                             std::size_t k,
+                                                             std::size_t candidates) const {
   // Removed rows lead on to others, but take places among the candidates.
-  if (!removed_.empty()) ef += ef * manifest_.removed_count / manifest_.count;
-  if (ef >= manifest_.count) return search_all(queries, k);
-  std::vector<std::vector<Neighbour>> found = graph_.search(rows_.vectors(), queries, ef);
-  for (std::vector<Neighbour>& neighbours : found) {
-    std::erase_if(neighbours, [&](const Neighbour& n) { return removed(n.row); });
-    if (neighbours.size() < k) return search_graph(queries, k, 2 * ef);
-    neighbours.resize(k);
+  if (!removed_.empty()) candidates += candidates * manifest_.removed_count / manifest_.count;
+  if (candidates >= manifest_.count) return search_all(queries, k);
+  const CodedRows rows{rows_.vectors(), codes_, removed_};
+  std::vector<std::vector<Neighbour>> found = manifest_.sketches
+                                                  ? sketches_.search(rows, queries, k, candidates)
+                                                  : graph_.search(rows, queries, k, candidates);
+  for (const std::vector<Neighbour>& neighbours : found) {
+    if (neighbours.size() < k) return search_hnsw(queries, k, 2 * candidates);
   }
   return found;
 }
@@ -111,6 +118,13 @@ void VectorIndex::verify(const Context& context) const {
     if (row % kBatch == 0) context.check_stop();
     rows_.verify(row);
   }
+  const auto compare = [&](const char* stem, const std::optional<IndexPart>& part) {
+    if (!part) return;
+    const auto file = open_part(part_path(folder_, stem, manifest_.generation), *part);
+    require_checksum(*file, file->bytes().size(), *part);
+  };
+  compare("codes", manifest_.codes);
+  compare("sketches", manifest_.sketches);
   if (lists_.file && !lists_.lists.holds_vectors_of(rows_.vectors())) {
     throw Error(ErrorCode::io,
                 lists_.file->path().string() + " holds other vectors than the rows that it names");

@@ -13,8 +13,8 @@ namespace blip {
 
 struct IndexSearch {
   std::size_t k = 10;  ///< neighbours wanted; fewer come when the index has fewer
-  /// HNSW: candidates kept (ef); IVF: lists looked at; 0: what was measured when the index was
-  /// built. As many as the index has rows or lists: every vector is looked at.
+  /// HNSW: candidates kept (ef) or taken from sketches; IVF: lists looked at; 0: what was measured
+  /// when the index was built. As many as the index has rows or lists: every vector is looked at.
   std::size_t effort = 0;
 };
 
@@ -38,7 +38,7 @@ class VectorIndex {
   bool removed(std::size_t row) const { return !removed_.empty() && removed_[row]; }
 
   /// The nearest rows of each of `queries` [count, width], nearest first.
-  /// Throws Error{usage} for queries of another width.
+  /// Throws Error{usage} for queries of another width and values that are NaN or infinite.
   std::vector<std::vector<Neighbour>> search(std::span<const float> queries,
                                              const IndexSearch& options,
                                              const Context& context = {}) const;
@@ -50,14 +50,16 @@ class VectorIndex {
   static VectorIndex open(const std::filesystem::path& folder, const IndexManifest& manifest);
   std::vector<std::vector<Neighbour>> search_all(std::span<const float> queries,
                                                  std::size_t k) const;
-  std::vector<std::vector<Neighbour>> search_graph(std::span<const float> queries, std::size_t k,
-                                                   std::size_t ef) const;
+  std::vector<std::vector<Neighbour>> search_hnsw(std::span<const float> queries, std::size_t k,
+                                                  std::size_t candidates) const;
 
   std::filesystem::path folder_;
   IndexManifest manifest_;
   Rows rows_;
   RowMarks removed_;
   Graph graph_;        // hnsw
+  Codes codes_;        // hnsw
+  Sketches sketches_;  // hnsw, where they do better
   MappedLists lists_;  // ivf
 };
 

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <limits>
 #include <optional>
 #include <set>
 
 #include "blip/base/file.h"
+#include "blip/index/calibrate.h"
 #include "blip/index/index_folder_test.h"
 #include "blip/index/writer.h"
 
@@ -244,6 +246,79 @@ TEST_P(OfEveryKind, QueriesOfAnotherWidthAreRefused) {
   EXPECT_EQ(code_of([&] { index.search(unit_vectors(1, 7, 1), {}); }), ErrorCode::usage);
   EXPECT_TRUE(index.search({}, {}).empty());
   EXPECT_TRUE(index.search(unit_vectors(1, kWidth, 1), {.k = 0})[0].empty());
+}
+
+TEST_P(OfEveryKind, ValuesThatAreNoNumbersAreRefused) {
+  IndexWriter writer = create();
+  append(writer, unit_vectors(5, kWidth, 1), 0, 5);
+  for (const float bad : {std::nanf(""), std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity()}) {
+    auto vector = unit_vectors(1, kWidth, 7);
+    vector[3] = bad;
+    EXPECT_EQ(code_of([&] { writer.append(entry(9), vector); }, "value 3 is"), ErrorCode::usage);
+  }
+  EXPECT_EQ(writer.commit().count, 5u) << "what was refused left nothing behind";
+  auto queries = unit_vectors(2, kWidth, 7);
+  queries[kWidth + 1] = std::nanf("");
+  EXPECT_EQ(code_of([&] { VectorIndex::open(path()).search(queries, {}); }, "value 21 is"),
+            ErrorCode::usage);
+}
+
+/// As earlier programs left them.
+TEST(Index, WithoutCodesIsWalkedAsWithThem) {
+  const IndexFolder folder;
+  const auto path = folder.path() / "index";
+  const auto vectors = unit_vectors(3000, kWidth, 1);
+  {
+    IndexWriter writer = IndexWriter::create(path, settings_for(IndexKind::hnsw, kWidth));
+    append(writer, vectors, 0, 3000);
+    writer.commit();
+  }
+  const auto queries = unit_vectors(20, kWidth, 2);
+  IndexManifest manifest = read_manifest(path);
+  ASSERT_TRUE(manifest.codes);
+  manifest.sketches.reset();
+  manifest.effort = 256;
+  publish_manifest(path, manifest);
+  const auto wanted = names_found(VectorIndex::open(path), queries, 10);
+  manifest.codes.reset();
+  publish_manifest(path, manifest);
+  std::filesystem::remove(path / "codes.1");
+  const VectorIndex index = VectorIndex::open(path);
+  index.verify();
+  EXPECT_TRUE(names_found(index, queries, 10) == wanted);
+}
+
+/// Where all directions are equally likely the signs are looked at, also after the index has grown.
+TEST(Index, OfRandomVectorsIsSearchedBySketches) {
+  constexpr std::size_t kWide = 256;
+  const IndexFolder folder;
+  const auto path = folder.path() / "index";
+  const auto vectors = unit_vectors(12'000, kWide, 1);
+  const auto settings = settings_for(IndexKind::hnsw, kWide);
+  const auto add = [&](IndexWriter writer, std::size_t begin, std::size_t end) {
+    for (std::size_t row = begin; row < end; ++row) {
+      writer.append(entry(row), std::span(vectors).subspan(row * kWide, kWide));
+    }
+    return writer.commit();
+  };
+  ASSERT_TRUE(add(IndexWriter::create(path, settings), 0, 11'500).sketches);
+  const IndexManifest grown = add(IndexWriter::open(path, settings), 11'500, 12'000);
+  ASSERT_TRUE(grown.sketches);
+  EXPECT_GE(grown.recall, 0.995);
+  EXPECT_LT(grown.effort, 12'000 / 2);
+  const VectorIndex index = VectorIndex::open(path);
+  index.verify();
+  const auto queries = unit_vectors(50, kWide, 2);
+  const auto found = index.search(queries, {.k = 10});
+  std::vector<Nearest> nearest(50, Nearest(10));
+  scan(view(vectors, kWide), {}, {}, queries.data(), nearest);
+  std::vector<std::vector<Neighbour>> truth;
+  for (Nearest& of_query : nearest) truth.push_back(of_query.take());
+  EXPECT_GE(recall(truth, found), 0.98);
+  EXPECT_EQ(index.search(queries, {.k = 12'000})[0].size(), 12'000u) << "all when all are wanted";
+  std::filesystem::resize_file(path / "sketches.2", 1000);
+  EXPECT_EQ(code_of([&] { VectorIndex::open(path); }, "sketches.2"), ErrorCode::io);
 }
 
 /// Each file cut, emptied, lengthened, or with a byte changed: an Error, or an index that can be

@@ -94,6 +94,8 @@ Json to_json(const IndexManifest& manifest) {
                {"recall", manifest.recall}};
   if (manifest.removed_count > 0) json["removed"] = to_json(manifest.removed);
   if (settings.kind != IndexKind::flat) json["structure"] = to_json(manifest.structure);
+  if (manifest.codes) json["codes"] = to_json(*manifest.codes);
+  if (manifest.sketches) json["sketches"] = to_json(*manifest.sketches);
   return json;
 }
 
@@ -170,6 +172,10 @@ IndexManifest parse_manifest(std::string_view text, std::string_view where) {
   manifest.recall = recall.get<double>();
   if (manifest.removed_count > 0) manifest.removed = fields.part("removed");
   if (settings.kind != IndexKind::flat) manifest.structure = fields.part("structure");
+  if (settings.kind == IndexKind::hnsw) {
+    if (json.contains("codes")) manifest.codes = fields.part("codes");
+    if (json.contains("sketches")) manifest.sketches = fields.part("sketches");
+  }
   return manifest;
 }
 

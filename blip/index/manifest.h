@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "blip/base/json.h"
@@ -46,10 +47,12 @@ struct IndexManifest {
   std::uint64_t row_files = 1;   ///< number in the names of the files of rows
   std::size_t count = 0;         ///< rows, removed ones included
   std::size_t removed_count = 0;
-  IndexPart removed;    ///< when removed_count > 0
-  IndexPart structure;  ///< graph or lists; not for flat
-  int effort = 0;       ///< HNSW: candidates kept (ef); IVF: lists looked at; flat: 0
-  double recall = 1;    ///< share of the true 10 nearest found with it, as measured
+  IndexPart removed;                  ///< when removed_count > 0
+  IndexPart structure;                ///< graph or lists; not for flat
+  std::optional<IndexPart> codes;     ///< for hnsw; indexes of earlier programs have none
+  std::optional<IndexPart> sketches;  ///< for hnsw where they do better than the graph
+  int effort = 0;                     ///< HNSW: candidates; IVF: lists looked at; flat: 0
+  double recall = 1;                  ///< share of the true 10 nearest found with it, as measured
   std::size_t live() const { return count - removed_count; }
 };
 

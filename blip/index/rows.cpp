@@ -46,6 +46,14 @@ std::span<const std::byte> first_bytes(const MappedFile& file, std::size_t wante
 
 }  // namespace
 
+void require_finite(std::span<const float> values, std::string_view what) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    throw Error(ErrorCode::usage, std::string(what) + " must hold finite numbers, but value " +
+                                      std::to_string(i) + " is " + std::to_string(values[i]));
+  }
+}
+
 Rows::Rows(const std::filesystem::path& folder, std::uint64_t number, std::size_t width,
            std::size_t count)
     : width_(width), count_(count) {
@@ -160,6 +168,7 @@ RowWriter::RowWriter(const std::filesystem::path& folder, std::uint64_t number, 
       names_(part_path(folder, "names", number), name_bytes) {}
 
 void RowWriter::append(const IndexEntry& entry, std::span<const float> vector) {
+  require_finite(vector, "a vector of an index");
   double square = 0;
   for (const float v : vector) square += double{v} * double{v};
   if (vector.size() != width_ || !(std::fabs(square - 1) < 2e-3)) {

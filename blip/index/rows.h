@@ -29,6 +29,10 @@ struct VectorView {
   const float* operator[](std::size_t row) const { return data + row * width; }
 };
 
+/// Throws Error{usage} naming the first of `values` that is NaN or infinite, as a broken model's
+/// are.
+void require_finite(std::span<const float> values, std::string_view what);
+
 /// The rows of an index, mapped: vectors.N [count, width] f32, entries.N a record of fixed size for
 /// each row, names.N the names one after the other. Nothing that a file says is used before it was
 /// checked. Immutable; safe to share between threads.
@@ -84,7 +88,8 @@ class RowWriter {
             std::size_t keep);
 
   std::size_t count() const { return count_; }
-  /// `vector` [width]. Throws Error{usage} unless its length is 1 within a thousandth; Error{io};
+  /// `vector` [width]. Throws Error{usage} unless all values are finite and its length is 1 within
+  /// a thousandth; Error{io};
   /// Error{too_large} beyond kMaxIndexRows.
   void append(const IndexEntry& entry, std::span<const float> vector);
   /// Hands what was appended to the system, so that Rows see it. Throws Error{io}.

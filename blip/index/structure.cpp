@@ -54,8 +54,11 @@ class Sample {
     return blip::calibrate(truth_, search_others, first, limit);
   }
 
+  /// The sample itself, and removed rows.
+  const RowMarks& left_out() const { return left_out_; }
+
  private:
-  RowMarks left_out_;  // the sample itself, and removed rows
+  RowMarks left_out_;
   std::vector<float> queries_;
   std::vector<std::vector<Neighbour>> truth_;
 };
@@ -67,8 +70,62 @@ void set_effort(IndexManifest& next, const Calibration& calibration) {
   next.recall = found ? calibration.recall : 1.0;
 }
 
+/// Writes what write(out) writes, for `part` of the manifest to speak of.
+template <class Write>
+std::shared_ptr<const MappedFile> write_part(const std::filesystem::path& file, IndexPart& part,
+                                             Write write) {
+  write_file(file, write);
+  auto mapped = MappedFile::open(file);
+  part = finish_part(*mapped, mapped->bytes().size());
+  return mapped;
+}
+
+Codes write_codes(const std::filesystem::path& folder, const VectorView& vectors,
+                  IndexManifest& next, const Context& context) {
+  const auto write = [&](std::ostream& out) { Codes::write(out, vectors, context); };
+  return Codes::parse(
+      write_part(part_path(folder, "codes", next.generation), next.codes.emplace(), write),
+      vectors.count, vectors.width);
+}
+
+Sketches write_sketches(const std::filesystem::path& folder, const VectorView& vectors,
+                        IndexManifest& next, const Context& context) {
+  const auto write = [&](std::ostream& out) { Sketches::write(out, vectors, context); };
+  return Sketches::parse(
+      write_part(part_path(folder, "sketches", next.generation), next.sketches.emplace(), write),
+      vectors.count, vectors.width);
+}
+
+/// Measures whether the graph or sketches find enough with less work, and how much of it.
+void choose_search(const std::filesystem::path& folder, const CodedRows& rows, const Graph& graph,
+                   const Sample& sample, IndexManifest& next, const Context& context) {
+  // In what it takes to look at one sketch, about: a candidate of a walk, whose neighbours are met,
+  // and one of the sketches, whose code is looked at.
+  constexpr std::size_t kWalkCost = 600, kSketchCost = 10;
+  const ThreadScope threads(context);
+  const std::size_t count = rows.vectors.count;
+  const Sketches sketches = write_sketches(folder, rows.vectors, next, context);
+  const auto scan = [&](std::span<const float> q, std::size_t candidates) {
+    return sketches.search(rows, q, kRecallAt, candidates);
+  };
+  const auto walk = [&](std::span<const float> q, std::size_t ef) {
+    return graph.search(rows, q, kRecallAt, ef);
+  };
+  const Calibration scanned = sample.calibrate(scan, 64, count / 2, context);
+  const std::size_t most = std::min(kMostCandidates, count / 16);
+  const std::size_t cost = count + kSketchCost * static_cast<std::size_t>(scanned.effort);
+  const std::size_t limit = scanned.effort > 0 ? std::min(most, cost / kWalkCost) : most;
+  const Calibration walked = sample.calibrate(walk, 16, limit + 1, context);
+  if (walked.effort == 0 && scanned.effort > 0) return set_effort(next, scanned);
+  next.sketches.reset();
+  std::error_code ignored;
+  std::filesystem::remove(part_path(folder, "sketches", next.generation), ignored);
+  set_effort(next, walked);
+}
+
 Graph build_graph(const std::filesystem::path& folder, const StructureRows& rows,
                   IndexManifest& next, const Context& context, const IndexProgress& progress) {
+  const Codes codes = write_codes(folder, rows.vectors, next, context);
   Graph graph;
   if (rows.grown_from != nullptr && rows.grown_from->count >= kSmallGraph) {
     graph = read_graph(folder, *rows.grown_from);
@@ -81,30 +138,25 @@ Graph build_graph(const std::filesystem::path& folder, const StructureRows& rows
   std::set_difference(added.begin(), added.end(), queries.begin(), queries.end(),
                       std::back_inserter(others));
   graph.grow(rows.vectors.count);
-  graph.insert(rows.vectors, others, context, progress);
-  if (queries.empty()) {
-    if (anew) set_effort(next, {});
-    return graph;
+  graph.insert(codes, others, context, progress);
+  if (!queries.empty()) {
+    const Sample sample(rows, queries);
+    choose_search(folder, {rows.vectors, codes, sample.left_out()}, graph, sample, next, context);
+  } else if (anew) {
+    next.sketches.reset();
+    set_effort(next, {});
+  } else if (next.sketches) {
+    write_sketches(folder, rows.vectors, next, context);
   }
-  {
-    const ThreadScope threads(context);
-    const auto search = [&](std::span<const float> q, std::size_t ef) {
-      return graph.search(rows.vectors, q, ef);
-    };
-    const std::size_t limit = std::min(kMostCandidates, rows.vectors.count / 16) + 1;
-    set_effort(next, Sample(rows, queries).calibrate(search, 16, limit, context));
-  }
-  graph.insert(rows.vectors, queries, context);
+  graph.insert(codes, queries, context);
   return graph;
 }
 
 void write_graph(const std::filesystem::path& folder, const StructureRows& rows,
                  IndexManifest& next, const Context& context, const IndexProgress& progress) {
   const Graph graph = build_graph(folder, rows, next, context, progress);
-  const std::filesystem::path file = part_path(folder, "graph", next.generation);
-  write_file(file, [&](std::ostream& out) { graph.write(out); });
-  const auto mapped = MappedFile::open(file);
-  next.structure = finish_part(*mapped, mapped->bytes().size());
+  write_part(part_path(folder, "graph", next.generation), next.structure,
+             [&](std::ostream& out) { graph.write(out); });
 }
 
 void write_lists(const std::filesystem::path& folder, const StructureRows& rows,
@@ -140,6 +192,20 @@ Graph read_graph(const std::filesystem::path& folder, const IndexManifest& manif
   const auto file = open_part(part_path(folder, "graph", manifest.generation), manifest.structure);
   require_checksum(*file, file->bytes().size(), manifest.structure);
   return Graph::parse(file->bytes(), manifest.count, file->path().string());
+}
+
+Codes read_codes(const std::filesystem::path& folder, const IndexManifest& manifest,
+                 const VectorView& vectors) {
+  if (!manifest.codes) return Codes::of(vectors);
+  return Codes::parse(open_part(part_path(folder, "codes", manifest.generation), *manifest.codes),
+                      manifest.count, manifest.settings.width);
+}
+
+Sketches read_sketches(const std::filesystem::path& folder, const IndexManifest& manifest) {
+  if (!manifest.sketches) return {};
+  return Sketches::parse(
+      open_part(part_path(folder, "sketches", manifest.generation), *manifest.sketches),
+      manifest.count, manifest.settings.width);
 }
 
 MappedLists read_lists(const std::filesystem::path& folder, const IndexManifest& manifest) {

@@ -45,7 +45,7 @@ std::string bytes_of(const Graph& graph) {
 Graph graph_of(const VectorView& vectors) {
   Graph graph;
   graph.grow(vectors.count);
-  graph.insert(vectors, all_rows(vectors.count), {.num_threads = 1});
+  graph.insert(Codes::of(vectors), all_rows(vectors.count), {.num_threads = 1});
   return graph;
 }
 
@@ -122,28 +122,29 @@ TEST(Graph, FindsNeighboursAndComesBackFromBytes) {
   constexpr std::size_t kWidth = 32, kCount = 3000;
   const auto stored = unit_vectors(kCount, kWidth, 1);
   const auto queries = unit_vectors(50, kWidth, 2);
+  const Codes codes = Codes::of(view(stored, kWidth));
   const Graph graph = graph_of(view(stored, kWidth));
-  const auto found = graph.search(view(stored, kWidth), queries, 256);
+  const auto found = graph.search({view(stored, kWidth), codes, {}}, queries, 10, 256);
   EXPECT_GT(recall(scan_all(view(stored, kWidth), queries, 10), found), 0.98);
   EXPECT_TRUE(std::is_sorted(found[0].begin(), found[0].end(), is_nearer));
 
   const std::string bytes = bytes_of(graph);
   const Graph read = Graph::parse(as_bytes(bytes), kCount, "it");
   EXPECT_EQ(bytes_of(read), bytes);
-  const auto again = read.search(view(stored, kWidth), queries, 256);
+  const auto again = read.search({view(stored, kWidth), codes, {}}, queries, 10, 256);
   for (std::size_t q = 0; q < found.size(); ++q) EXPECT_EQ(rows_of(found[q]), rows_of(again[q]));
 }
 
 TEST(Graph, GrownEqualsBuiltAtOnce) {
   constexpr std::size_t kWidth = 16, kCount = 600;
   const auto stored = unit_vectors(kCount, kWidth, 1);
+  const Codes codes = Codes::of(view(stored, kWidth));
   const auto rows = all_rows(kCount);
   Graph grown;
   for (const std::size_t end : {0, 1, 250, 600}) {
     const std::size_t begin = grown.rows();
     grown.grow(end);
-    grown.insert(view(stored, kWidth), std::span(rows).subspan(begin, end - begin),
-                 {.num_threads = 1});
+    grown.insert(codes, std::span(rows).subspan(begin, end - begin), {.num_threads = 1});
     const std::string bytes = bytes_of(grown);
     grown = Graph::parse(as_bytes(bytes), end, "it");
   }
@@ -152,7 +153,7 @@ TEST(Graph, GrownEqualsBuiltAtOnce) {
 
 TEST(Graph, WithoutRowsFindsNothing) {
   const Graph empty = Graph::parse(as_bytes(bytes_of(Graph())), 0, "it");
-  EXPECT_TRUE(empty.search({nullptr, 0, 4}, unit_vectors(1, 4, 1), 10)[0].empty());
+  EXPECT_TRUE(empty.search({{nullptr, 0, 4}, {}, {}}, unit_vectors(1, 4, 1), 10, 10)[0].empty());
 }
 
 TEST(Graph, StopsOnRequest) {
@@ -160,8 +161,9 @@ TEST(Graph, StopsOnRequest) {
   const std::atomic<bool> stop = true;
   Graph graph;
   graph.grow(100);
-  EXPECT_EQ(code_of([&] { graph.insert(view(stored, 8), all_rows(100), {.stop = &stop}); }),
-            ErrorCode::cancelled);
+  EXPECT_EQ(
+      code_of([&] { graph.insert(Codes::of(view(stored, 8)), all_rows(100), {.stop = &stop}); }),
+      ErrorCode::cancelled);
 }
 
 /// Hostile bytes are refused, or searched without leaving memory (the sanitizers watch).
@@ -188,10 +190,83 @@ void survive_damage(const std::string& whole, Use use) {
 TEST(Graph, DamagedBytesDoNoHarm) {
   const auto stored = unit_vectors(80, 8, 1);
   const auto queries = unit_vectors(2, 8, 2);
+  const Codes codes = Codes::of(view(stored, 8));
   survive_damage(bytes_of(graph_of(view(stored, 8))), [&](const std::string& bytes) {
     const Graph graph = Graph::parse(as_bytes(bytes), 80, "it");
-    graph.search(view(stored, 8), queries, 20);
+    graph.search({view(stored, 8), codes, {}}, queries, 10, 20);
   });
+}
+
+TEST(Codes, ComeBackFromBytesAndAreNearToTheVectors) {
+  for (const std::size_t width : {1, 7, 20, 256, 1000}) {
+    const auto stored = unit_vectors(37, width, 1);
+    const auto queries = unit_vectors(3, width, 2);
+    std::ostringstream out;
+    Codes::write(out, view(stored, width), {});
+    const std::string bytes = out.str();
+    const Codes codes = Codes::parse(as_bytes(bytes), 37, width, "it");
+    const Codes in_memory = Codes::of(view(stored, width));
+    for (std::size_t q = 0; q < 3; ++q) {
+      CodeQuery query(width);
+      query.set(&queries[q * width]);
+      for (const Neighbour& n : naive_search(view(stored, width), &queries[q * width], 37)) {
+        EXPECT_NEAR(codes.similarity(query, n.row), n.similarity, 0.008) << width;
+        EXPECT_EQ(codes.similarity(query, n.row), in_memory.similarity(query, n.row));
+      }
+    }
+    EXPECT_EQ(code_of([&] { Codes::parse(as_bytes(bytes + "x"), 37, width, "it"); }),
+              ErrorCode::io);
+  }
+}
+
+TEST(Codes, AnyBytesCanBeSearched) {
+  const auto stored = unit_vectors(80, 8, 1);
+  const auto queries = unit_vectors(2, 8, 2);
+  const Graph graph = graph_of(view(stored, 8));
+  for (const int byte : {0x00, 0x7f, 0x80, 0xff}) {  // scales of 0, 3e38, -0 and NaN
+    const std::string bytes(80 * (8 + sizeof(float)), static_cast<char>(byte));
+    const Codes codes = Codes::parse(as_bytes(bytes), 80, 8, "it");
+    EXPECT_EQ(graph.search({view(stored, 8), codes, {}}, queries, 10, 20)[0].size(), 10u);
+  }
+}
+
+TEST(Sketches, WithAllRowsAsCandidatesEqualTheScan) {
+  for (const std::size_t width : {3, 16, 20, 256, 1100}) {
+    for (const std::size_t count : {1, 31, 32, 500}) {
+      const auto stored = unit_vectors(count, width, count);
+      const auto queries = unit_vectors(3, width, 2);
+      const Codes codes = Codes::of(view(stored, width));
+      std::ostringstream out;
+      Sketches::write(out, view(stored, width), {});
+      const std::string bytes = out.str();
+      const Sketches sketches = Sketches::parse(as_bytes(bytes), count, width, "it");
+      const auto found = sketches.search({view(stored, width), codes, {}}, queries, 10, count);
+      const auto truth = scan_all(view(stored, width), queries, 10);
+      for (std::size_t q = 0; q < 3; ++q) {
+        if (width > 3) {
+          EXPECT_EQ(rows_of(found[q]), rows_of(truth[q]));
+        }
+        EXPECT_EQ(found[q].size(), truth[q].size());
+      }
+      EXPECT_EQ(code_of([&] { Sketches::parse(as_bytes(bytes + "x"), count, width, "it"); }),
+                ErrorCode::io);
+    }
+  }
+}
+
+TEST(Sketches, LeaveOutMarkedRows) {
+  const auto stored = unit_vectors(64, 32, 1);
+  const Codes codes = Codes::of(view(stored, 32));
+  std::ostringstream out;
+  Sketches::write(out, view(stored, 32), {});
+  const std::string bytes = out.str();
+  RowMarks left_out(64);
+  left_out[5] = true;
+  const auto found = Sketches::parse(as_bytes(bytes), 64, 32, "it")
+                         .search({view(stored, 32), codes, left_out},
+                                 std::span(stored).subspan(5 * 32, 32), 64, 64)[0];
+  EXPECT_EQ(found.size(), 63u);
+  EXPECT_FALSE(rows_of(found).contains(5));
 }
 
 TEST(Lists, DamagedBytesDoNoHarm) {

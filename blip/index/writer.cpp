@@ -40,7 +40,7 @@ void remove_stale(const std::filesystem::path& folder, const IndexManifest& mani
       const auto number = number_of(name, stem);
       if (number && *number != manifest.row_files) std::filesystem::remove(file, ignored);
     }
-    for (const std::string_view stem : {"removed", "graph", "lists"}) {
+    for (const std::string_view stem : {"removed", "graph", "codes", "sketches", "lists"}) {
       const auto number = number_of(name, stem);
       if (number && *number != manifest.generation) std::filesystem::remove(file, ignored);
     }

@@ -9,9 +9,11 @@
 #include "blip/base/random.h"
 #include "blip/base/tensor.h"
 #include "blip/ops/attention.h"
+#include "blip/ops/dot.h"
 #include "blip/ops/elementwise.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/linear.h"
+#include "blip/ops/lookup.h"
 #include "blip/ops/matmul.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
@@ -61,6 +63,34 @@ TEST_P(OnEveryIsa, MatmulFewRows) {
         expect_near(got, wanted, 2e-5f);
       }
     }
+  }
+}
+
+TEST_P(OnEveryIsa, ProductsOfCodesAreExact) {
+  Random random(3);
+  for (const std::size_t size : kWidths) {
+    std::vector<std::int16_t> a(size);
+    std::vector<std::int8_t> b(size);
+    const int most = size < 500 ? 32767 : 21000;  // so that the sum stays in 32 bits
+    for (std::int16_t& v : a) v = static_cast<std::int16_t>(random.uniform() * 2 * most - most);
+    for (std::int8_t& v : b) v = static_cast<std::int8_t>(random.next());
+    EXPECT_EQ(code_product()(a.data(), b.data(), size),
+              reference::code_product(a.data(), b.data(), size));
+  }
+}
+
+TEST_P(OnEveryIsa, LookupSums) {
+  Random random(4);
+  for (const std::size_t groups : {4, 8, 64, 256}) {
+    constexpr std::size_t kBlocks = 5;
+    std::vector<std::uint8_t> blocks(kBlocks * groups * kLookupBytes);
+    std::vector<std::uint8_t> tables(groups * kLookupBytes);
+    for (std::uint8_t& v : blocks) v = static_cast<std::uint8_t>(random.next());
+    for (std::uint8_t& v : tables) v = groups == 256 ? 255 : std::uint8_t(random.next());
+    std::vector<std::uint16_t> wanted(kBlocks * kLookupRows), got(wanted.size());
+    reference::lookup_sums(blocks.data(), kBlocks, tables.data(), groups, wanted.data());
+    lookup_sums(blocks.data(), kBlocks, tables.data(), groups, got.data());
+    EXPECT_EQ(got, wanted) << groups;
   }
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -7,6 +8,7 @@
 #include <limits>
 #include <vector>
 
+#include "blip/ops/lookup.h"
 #include "blip/ops/weight_matrix.h"
 
 /// The operations of the model, written as their definitions: no vectors, no blocking, no threads.
@@ -84,6 +86,28 @@ inline void softmax(float* x, std::size_t width, float scale) {
   for (std::size_t i = 0; i < width; ++i) sum += std::exp(double{x[i]} * double{scale} - top);
   for (std::size_t i = 0; i < width; ++i) {
     x[i] = static_cast<float>(std::exp(double{x[i]} * double{scale} - top) / sum);
+  }
+}
+
+/// code_product()
+inline std::int32_t code_product(const std::int16_t* a, const std::int8_t* b, std::size_t size) {
+  std::int32_t sum = 0;
+  for (std::size_t i = 0; i < size; ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+/// lookup_sums()
+inline void lookup_sums(const std::uint8_t* blocks, std::size_t count, const std::uint8_t* tables,
+                        std::size_t groups, std::uint16_t* sums) {
+  std::fill_n(sums, count * kLookupRows, std::uint16_t{0});
+  for (std::size_t b = 0; b < count; ++b) {
+    for (std::size_t g = 0; g < groups; ++g) {
+      const std::uint8_t* group = blocks + (b * groups + g) * kLookupBytes;
+      for (std::size_t r = 0; r < kLookupRows; ++r) {
+        const int number = r < kLookupBytes ? group[r] & 0x0f : group[r - kLookupBytes] >> 4;
+        sums[b * kLookupRows + r] += tables[g * kLookupBytes + static_cast<std::size_t>(number)];
+      }
+    }
   }
 }
 

@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "blip/base/error.h"
+#include "blip/index/codes.h"
 #include "blip/index/graph.h"
 #include "blip/index/lists.h"
 #include "blip/index/manifest.h"
 #include "blip/index/rows.h"
+#include "blip/index/sketches.h"
 
 namespace {
 
@@ -35,6 +37,14 @@ void check(const std::vector<std::vector<blip::Neighbour>>& found, std::size_t r
       if (n.row >= rows) __builtin_trap();
     }
   }
+}
+
+blip::Graph graph_of(const blip::Codes& codes) {
+  blip::Graph graph;
+  graph.grow(kRows);
+  const std::uint32_t rows[kRows] = {0, 1, 2, 3, 4, 5};
+  graph.insert(codes, rows, {.num_threads = 1});
+  return graph;
 }
 
 /// The rest of the input cut in three, as the three files of rows.
@@ -62,17 +72,28 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto bytes = std::as_bytes(std::span(aligned)).first(size - 1);
   const std::vector<float> stored = vectors();
   const blip::VectorView view{stored.data(), kRows, kWidth};
+  const blip::Codes codes = blip::Codes::of(view);
+  const blip::RowMarks none;
+  const blip::CodedRows rows{view, codes, none};
   const std::span query = std::span(stored).first(kWidth);
   try {
-    switch (data[0] % 4) {
+    switch (data[0] % 6) {
       case 0:
         blip::parse_manifest({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "fuzz");
         break;
       case 1:
-        check(blip::Graph::parse(bytes, kRows, "fuzz").search(view, query, 4), kRows);
+        check(blip::Graph::parse(bytes, kRows, "fuzz").search(rows, query, 4, 4), kRows);
         break;
       case 2:
         check(blip::Lists::parse(bytes, kRows, kWidth, "fuzz").search(query, 4, 2), kRows);
+        break;
+      case 3: {
+        const auto any = blip::Codes::parse(bytes, kRows, kWidth, "fuzz");
+        check(graph_of(codes).search({view, any, none}, query, 4, 4), kRows);
+        break;
+      }
+      case 4:
+        check(blip::Sketches::parse(bytes, kRows, kWidth, "fuzz").search(rows, query, 4, 4), kRows);
         break;
       default:
         use_rows(bytes);

@@ -34,6 +34,8 @@ def is_pil(value: object) -> bool:
 
 def source(value: Any) -> Any:
     """`value` as the engine takes it: a path as str, pixels without gaps between rows."""
+    if isinstance(value, BlipError):
+        raise value  # what became of the picture before: it is passed on
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if is_pil(value):

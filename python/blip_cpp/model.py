@@ -151,8 +151,7 @@ class Model:
         options = {"preset": preset, "strip_prompt": strip_prompt, "generation": generation}
 
         def write(encoded: list[EncodedImage], values: list[tuple[str, int]]) -> list[list[Caption]]:
-            prompts, seeds = (list(column) for column in zip(*values))
-            found = self._engine.caption(encoded, prompts, seeds, options)
+            found = self._engine.caption(encoded, [v[0] for v in values], [v[1] for v in values], options)
             return [[_caption(*caption) for caption in row] for row in found]
 
         return self._map(images, [Column("prompt", prompt, str, inputs.text), Column("seed", seed, Integral, inputs.seed)], write, errors)
@@ -172,11 +171,8 @@ class Model:
         common = {"recipe": recipe, "detail": detail, "multi_round": multi_round, "options": json.dumps(options or {})}
 
         def write(encoded: list[EncodedImage], values: list[tuple[int]]) -> list[Description]:
-            found = [
-                json.loads(self._engine.describe(picture, {**common, "seed": seed}))
-                for picture, (seed,) in zip(encoded, values)
-            ]
-            return [Description(details["text"], details) for details in found]
+            found = self._engine.describe(encoded, [seed for (seed,) in values], common)
+            return [Description(details["text"], details) for details in map(json.loads, found)]
 
         return self._map(images, [Column("seed", seed, Integral, inputs.seed)], write, errors)
 
@@ -233,6 +229,7 @@ class Model:
             text = [list(text)]  # type: ignore[arg-type]
 
         def compare(encoded: list[EncodedImage], values: list[tuple[Any]]) -> list[Any]:
+            self._engine.check_match(options)
             found = []
             for picture, (texts,) in zip(encoded, values):
                 one = isinstance(texts, str)
@@ -269,12 +266,18 @@ class Model:
         vectors = self._engine.text_features(many, kind, max_length)
         return vectors[0] if isinstance(texts, str) else vectors
 
+    def has_words(self, text: str) -> bool:
+        """Whether the model reads anything in a text: a text without words is an error elsewhere."""
+        return self._engine.has_words(inputs.text("text", text))
+
     def _map(self, images: Any, columns: Sequence[Column], compute: Compute, errors: Errors) -> Any:
         """The results of `compute`, batch by batch; Ctrl-C is heeded between them."""
         if errors not in ("raise", "return"):
             raise BlipError(f"errors is raise or return, not {errors!r}")
         if is_picture(images):
             return self._map([images], columns, compute, errors)[0]
+        # Before any row: options that suit none of them are nobody's error but the caller's.
+        compute([], [])
         results: list[Any] = []
         for batch in batches(rows(images, columns), self.batch_size):
             results += self._batch(batch, columns, compute, errors)

@@ -1,12 +1,16 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "blip/base/error.h"
 #include "blip/base/json.h"
+#include "blip/base/random.h"
+#include "blip/index/checksum.h"
 #include "blip/tasks/captioning.h"
 #include "blip/tasks/description.h"
 #include "blip/tasks/description_json.h"
@@ -37,6 +41,7 @@ CaptionOptions caption_options(const Loaded& loaded, const std::string& preset,
     throw Error(ErrorCode::usage, "preset is checkpoint or paper, not " + in_quotes(preset));
   }
   update(options.generation, generation);
+  validate(options.generation);
   return options;
 }
 
@@ -49,18 +54,19 @@ nb::list caption(const Loaded& loaded, const std::vector<const Picture*>& pictur
                                           read<nb::dict>(rest, "generation"));
   common.strip_prompt = common.strip_prompt || strip;
   const std::vector<EncodedImage> images = images_of(loaded, pictures);
-  if (prompts.size() != images.size() || seeds.size() != images.size())
-    throw Error(ErrorCode::usage, "there are not as many prompts and seeds as pictures");
+  as_many(images.size(), prompts.size(), "prompts");
+  as_many(images.size(), seeds.size(), "seeds");
   std::vector<std::vector<Caption>> captions;
   {
     const nb::gil_scoped_release released;
+    const Captioner captioner(loaded.engine);
     std::vector<CaptionRequest> requests;
     std::vector<CaptionOptions> options(images.size(), common);
     for (std::size_t i = 0; i < images.size(); ++i) {
       requests.push_back({images[i], prompts[i]});
       options[i].generation.seed = seeds[i];
     }
-    captions = Captioner(loaded.engine).caption(requests, options, loaded.context);
+    captions = captioner.caption(requests, options, loaded.context);
   }
   nb::list rows;
   for (const std::vector<Caption>& of_picture : captions) {
@@ -76,7 +82,6 @@ DescriptionOptions description_options(const nb::dict& given) {
   options.recipe = recipe(read<std::string>(given, "recipe"));
   options.detail = detail_level(read<std::string>(given, "detail"));
   options.multi_round = read<bool>(given, "multi_round");
-  options.seed = read<std::uint64_t>(given, "seed");
   const Json changes = parse_json(read<std::string>(given, "options"), "options");
   if (options.recipe == DescriptionRecipe::classic) {
     update_from_json(options.classic, changes);
@@ -86,22 +91,39 @@ DescriptionOptions description_options(const nb::dict& given) {
   return options;
 }
 
-std::string describe(const Loaded& loaded, const Picture& picture, const nb::dict& rest) {
-  const DescriptionOptions options = description_options(rest);
-  const EncodedImage image = images_of(loaded, {&picture}).front();
+/// A record's own stream of a data set's seed; its key says which, wherever the record stands.
+std::uint64_t record_seed(std::uint64_t seed, const std::string& key) {
+  return stream_seed(seed, checksum(std::as_bytes(std::span(key))));
+}
+
+/// A description of each picture as JSON.
+std::vector<std::string> describe(const Loaded& loaded, const std::vector<const Picture*>& pictures,
+                                  const std::vector<std::uint64_t>& seeds, const nb::dict& rest) {
+  DescriptionOptions options = description_options(rest);
+  const std::vector<EncodedImage> images = images_of(loaded, pictures);
+  as_many(images.size(), seeds.size(), "seeds");
   const nb::gil_scoped_release released;
-  return dump(
-      to_json(Describer(loaded.engine).describe({.image = image}, options, {}, loaded.context)));
+  const Describer describer(loaded.engine);
+  describer.validate(options);
+  std::vector<std::string> descriptions;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    options.seed = seeds[i];
+    const Description found = describer.describe({.image = images[i]}, options, {}, loaded.context);
+    descriptions.push_back(dump(to_json(found)));
+  }
+  return descriptions;
 }
 
 }  // namespace
 
-void bind_captioning(nb::class_<Loaded>& engine) {
+void bind_captioning(nb::module_& module, nb::class_<Loaded>& engine) {
+  module.def("record_seed", &record_seed, "seed"_a, "key"_a,
+             "The seed of a record: of all records' seed and the record's key.");
   engine
       .def("caption", &caption, "pictures"_a, "prompts"_a, "seeds"_a, "options"_a,
            "For each picture its captions, best first: (text, score, finished, tokens).")
-      .def("describe", &describe, "picture"_a, "options"_a,
-           "A description as JSON (docs/output.md).");
+      .def("describe", &describe, "pictures"_a, "seeds"_a, "options"_a,
+           "A description of each picture as JSON (docs/output.md).");
 }
 
 }  // namespace blip::python

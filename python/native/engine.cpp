@@ -119,6 +119,12 @@ std::vector<EncodedImage> images_of(const Loaded& loaded,
   return images;
 }
 
+void as_many(std::size_t pictures, std::size_t others, const char* what) {
+  if (pictures == others) return;
+  throw Error(ErrorCode::usage, "there are " + std::to_string(pictures) + " pictures and " +
+                                    std::to_string(others) + " " + what);
+}
+
 nb::class_<Loaded> bind_engine(nb::module_& module) {
   nb::class_<Picture>(
       module, "EncodedImage",

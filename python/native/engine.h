@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 
+#include <cstddef>
 #include <vector>
 
 #include "blip/base/context.h"
@@ -27,11 +28,14 @@ struct Picture {
 std::vector<EncodedImage> images_of(const Loaded& loaded,
                                     const std::vector<const Picture*>& pictures);
 
+/// Throws Error{usage} when there are not as many `what` as pictures.
+void as_many(std::size_t pictures, std::size_t others, const char* what);
+
 /// blip_cpp._native.Engine and .EncodedImage: loading and encoding.
 nanobind::class_<Loaded> bind_engine(nanobind::module_& module);
 
 /// Methods of Engine, a kind of task each.
-void bind_captioning(nanobind::class_<Loaded>& engine);
+void bind_captioning(nanobind::module_& module, nanobind::class_<Loaded>& engine);
 void bind_questions(nanobind::class_<Loaded>& engine);
 void bind_matching(nanobind::class_<Loaded>& engine);
 

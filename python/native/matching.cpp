@@ -10,6 +10,7 @@
 #include "blip/base/error.h"
 #include "blip/tasks/features.h"
 #include "blip/tasks/matching.h"
+#include "blip/tokenizer/tokenizer.h"
 #include "python/native/engine.h"
 #include "python/native/options.h"
 
@@ -39,6 +40,11 @@ MatchOptions match_options(const nb::dict& given) {
   options.max_length = read<int>(given, "max_length");
   if (options.max_length < 0) throw Error(ErrorCode::usage, "max_length is at least 0");
   return options;
+}
+
+/// Throws Error{unsupported} when the checkpoint lacks a head that the options ask for.
+void check_match(const Loaded& loaded, const nb::dict& rest) {
+  Matcher(loaded.engine).encode({}, match_options(rest));
 }
 
 /// What blip_cpp.Match is made of: of a score that was not asked for, None.
@@ -87,12 +93,19 @@ Vectors text_features(const Loaded& loaded, const std::vector<std::string>& text
   return array_of(std::move(features));
 }
 
+bool has_words(const Loaded& loaded, const std::string& text) {
+  return !loaded.engine.tokenizer().encode_plain(text).empty();
+}
+
 }  // namespace
 
 void bind_matching(nb::class_<Loaded>& engine) {
   engine
       .def("match", &match, "picture"_a, "texts"_a, "options"_a,
            "For each text (ITM probability, ITC similarity, whether it was cut).")
+      .def("check_match", &check_match, "options"_a,
+           "Raises BlipError where match() with these options cannot do.")
+      .def("has_words", &has_words, "text"_a, "Whether the model reads anything in a text.")
       .def("image_features", &image_features, "pictures"_a, "kind"_a, "float32 [pictures, width]")
       .def("text_features", &text_features, "texts"_a, "kind"_a, "max_length"_a,
            "float32 [texts, width]");

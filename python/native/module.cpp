@@ -13,7 +13,7 @@ NB_MODULE(_native, module) {
   module.attr("__version__") = BLIP_VERSION;
   translate_errors();
   nanobind::class_<Loaded> engine = bind_engine(module);
-  bind_captioning(engine);
+  bind_captioning(module, engine);
   bind_questions(engine);
   bind_matching(engine);
 }

@@ -19,8 +19,7 @@ std::vector<Question> questions_of(const Loaded& loaded,
                                    const std::vector<const Picture*>& pictures,
                                    const std::vector<std::string>& texts) {
   const std::vector<EncodedImage> images = images_of(loaded, pictures);
-  if (texts.size() != images.size())
-    throw Error(ErrorCode::usage, "there are not as many questions as pictures");
+  as_many(images.size(), texts.size(), "questions");
   std::vector<Question> questions;
   for (std::size_t i = 0; i < images.size(); ++i) questions.push_back({images[i], texts[i]});
   return questions;
@@ -44,6 +43,7 @@ nb::list answer(const Loaded& loaded, const std::vector<const Picture*>& picture
   const QuestionAnswerer answerer(loaded.engine);
   AnswerOptions options = answerer.default_options();
   update(options.generation, generation);
+  answerer.validate(options);
   std::vector<Answers> answers;
   {
     const nb::gil_scoped_release released;

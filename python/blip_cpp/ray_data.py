@@ -59,7 +59,7 @@ def capfilt_dataset(
     """The dataset with CapFilt's column; lazy, like every step of Ray Data.
 
     Workers are actors of `options.threads` cores (None: of one). One that dies is started again, and its batch is done
-    again, with the same result.
+    again, with the same result. Leave the cluster cores for reading: where workers take all, Ray waits forever.
     """
     return dataset.map_batches(
         CapFiltActor,
@@ -91,7 +91,7 @@ def capfilt(
     todo = [shard for shard in shards if shard.statistics() is None]
     unfinished = {}
     if todo:
-        rows = ray.data.range(len(todo), override_num_blocks=len(todo)).map_batches(
+        rows = ray.data.from_items([{"id": n} for n in range(len(todo))], override_num_blocks=len(todo)).map_batches(
             ShardActor,
             fn_constructor_args=(_with_threads(options), todo),
             batch_size=1,
@@ -108,10 +108,5 @@ def _with_threads(options: CapFiltOptions) -> CapFiltOptions:
 
 def _actors(options: CapFiltOptions, workers: int | tuple[int, int]) -> dict[str, Any]:
     least, most = (workers, workers) if isinstance(workers, int) else workers
-    return {
-        "compute": ray.data.ActorPoolStrategy(min_size=least, max_size=most),
-        "num_cpus": options.threads or 1,
-        # A worker that the system kills is not the job's end.
-        "max_restarts": -1,
-        "max_task_retries": -1,
-    }
+    # Ray Data starts actors that die anew, and gives their tasks to others, as often as it takes.
+    return {"compute": ray.data.ActorPoolStrategy(min_size=least, max_size=most), "num_cpus": options.threads or 1}

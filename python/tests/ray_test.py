@@ -23,7 +23,7 @@ def cluster(tmp_path_factory):
     # Workers find the package and the tests' helpers as this process does.
     path = os.pathsep.join([str(pathlib.Path(arrow.__file__).parents[1]), str(pathlib.Path(__file__).parent)])
     ray.init(
-        num_cpus=2,
+        num_cpus=4,  # the workers take two; reading takes some too
         include_dashboard=False,
         object_store_memory=100 << 20,
         runtime_env={"env_vars": {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}},
@@ -60,7 +60,7 @@ def test_a_dataset_survives_a_killed_worker(cluster, capfilt_options, tmp_path):
     for number in range(4):
         pairs.write_parquet(source / f"{number}.parquet", 20, 20 * number)
     marker = tmp_path / "killed"
-    dataset = ray.data.read_parquet(str(source)).map_batches(
+    dataset = ray.data.read_parquet(str(source), override_num_blocks=4).map_batches(
         DyingActor,
         fn_constructor_args=(capfilt_options, arrow.Columns(), str(marker)),
         batch_format="pyarrow",

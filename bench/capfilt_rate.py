@@ -64,9 +64,10 @@ def main() -> None:
     print("| captioner, filter | precision | threads | pictures ms | captions ms | matches ms | records/s | core-s/record |")
     print("|---|---|---|---|---|---|---|---|")
     names = ", ".join(pathlib.Path(path).name for path in (options.captioner, options.filter))
-    numbers = " | ".join(f"{value:.1f}" for value in each)
     whole = sum(each) / 1000
-    print(f"| {names} | {capfilter.captioner.precision} | {options.threads} | {numbers} | {1 / whole:.2f} | {whole * options.threads:.3f} |")
+    cells = [names, capfilter.captioner.precision, options.threads, *(f"{value:.1f}" for value in each)]
+    cells += [f"{1 / whole:.2f}", f"{whole * options.threads:.3f}"]
+    print("| " + " | ".join(map(str, cells)) + " |")
 
 
 if __name__ == "__main__":

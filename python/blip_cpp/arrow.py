@@ -50,6 +50,9 @@ class Columns:
         for name in filter(None, (self.key, self.image, self.text, self.human)):
             if name not in schema.names:
                 raise BlipError(f"there is no column {name!r} among {', '.join(schema.names)}")
+        kind = schema.field(self.key).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise BlipError(f"keys are strings, but {self.key!r} is of {kind}")
         if self.result in schema.names:
             raise BlipError(f"there is a column {self.result!r} already; name another for the result")
         left = [field for field in schema if self.keep_image or field.name != self.image]

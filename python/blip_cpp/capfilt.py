@@ -196,4 +196,6 @@ def _mistake(record: Record) -> BlipError | None:
 
 def _pooled(record: Record) -> JudgedRecord:
     """A record that people wrote: kept as it is."""
-    return JudgedRecord(record.key, tuple(JudgedText(text, "web", kept=True) for text in record.texts), _mistake(record))
+    mistake = _mistake(record)
+    texts = tuple(JudgedText(text, "web", kept=mistake is None) for text in record.texts)
+    return JudgedRecord(record.key, texts, mistake)

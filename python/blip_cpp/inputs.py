@@ -83,7 +83,9 @@ def text(name: str, value: Any) -> str:
 
 def text_or_texts(name: str, value: Any) -> str | list[str]:
     """A str, or a list of them."""
-    return text(name, value) if isinstance(value, str) or not isinstance(value, Iterable) else [text(name, v) for v in value]
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return text(name, value)
+    return [text(name, one) for one in value]
 
 
 def seed(name: str, value: Any) -> int:

@@ -117,7 +117,8 @@ class Model:
     def encode(self, images: Picture | Iterable[Picture], *, errors: Errors = "raise") -> Any:
         """The picture after the vision encoder: encode once, then use it in the picture's place as often as wanted.
 
-        Each takes memory for as long as it is kept: with ViT-B at 384 pixels 2 MB, and tens of MB once texts have looked at it.
+        Each takes memory for as long as it is kept: with ViT-B at 384 pixels 2 MB, and tens of MB
+        once texts have looked at it.
         """
         return self._map(images, (), lambda encoded, _: encoded, errors)
 
@@ -154,7 +155,8 @@ class Model:
             found = self._engine.caption(encoded, [v[0] for v in values], [v[1] for v in values], options)
             return [[_caption(*caption) for caption in row] for row in found]
 
-        return self._map(images, [Column("prompt", prompt, str, inputs.text), Column("seed", seed, Integral, inputs.seed)], write, errors)
+        columns = [Column("prompt", prompt, str, inputs.text), Column("seed", seed, Integral, inputs.seed)]
+        return self._map(images, columns, write, errors)
 
     def describe(
         self,
@@ -168,7 +170,8 @@ class Model:
         errors: Errors = "raise",
     ) -> Any:
         """A long description of each picture: Description. `options` are a recipe's (docs/description.md)."""
-        common = {"recipe": recipe, "detail": detail, "multi_round": multi_round, "options": json.dumps(options or {})}
+        changes = json.dumps(options or {})
+        common = {"recipe": recipe, "detail": detail, "multi_round": multi_round, "options": changes}
 
         def write(encoded: list[EncodedImage], values: list[tuple[int]]) -> list[Description]:
             found = self._engine.describe(encoded, [seed for (seed,) in values], common)

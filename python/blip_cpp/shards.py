@@ -140,14 +140,14 @@ def _write(shard: Shard, tables: Iterator[pa.Table]) -> dict[str, Any]:
     temporary = _temporary(path)
     status, errors, rows = Counter({"kept": 0, "dropped": 0, "failed": 0}), Counter(), 0
     first = next(tables)
-    with files.open_output_stream(temporary) as stream, pq.ParquetWriter(stream, first.schema, compression="zstd") as writer:
-        for table in tables:
-            writer.write_table(table)
-            rows += len(table)
-            for result in table.column(shard.columns.result).to_pylist():
-                status[result["status"]] += 1
-                if result["error"]:
-                    errors[result["error"]["code"]] += 1
+    with files.open_output_stream(temporary) as stream:
+        with pq.ParquetWriter(stream, first.schema, compression="zstd") as writer:
+            for table in tables:
+                writer.write_table(table)
+                rows += len(table)
+                results = table.column(shard.columns.result).to_pylist()
+                status.update(result["status"] for result in results)
+                errors.update(result["error"]["code"] for result in results if result["error"])
     records = {"in": rows, **status}
     _check(records)
     files.move(temporary, path)

@@ -43,7 +43,7 @@ def _record(tar: tarfile.TarFile, key: str, members: Iterator[tarfile.TarInfo]) 
     mistake = None
     for member in members:
         if member.size > MOST_BYTES or len(files) >= MOST_FILES:
-            mistake = BlipError(f"{key!r} is larger than {MOST_BYTES} bytes or more than {MOST_FILES} files", "too_large")
+            mistake = BlipError(f"{key!r} has over {MOST_FILES} files, or one over {MOST_BYTES} bytes", "too_large")
         if mistake is None:
             content = tar.extractfile(member)
             files[_split(member.name)[1]] = content.read() if content else b""

@@ -94,7 +94,8 @@ def test_tables(capfilter):
     assert len(rows[0]["texts"]) == 2 and len(rows[9]["texts"]) == 1
     nulls = table.set_column(1, "image", pa.nulls(10, pa.binary()))
     assert {row["error"]["code"] for row in arrow.capfilt_table(nulls, capfilter).column("capfilt").to_pylist()} == {"usage"}
-    for wrong in (arrow.Columns(key="no"), arrow.Columns(result="url")):
+    table = table.append_column("number", [range(10)])
+    for wrong in (arrow.Columns(key="no"), arrow.Columns(key="number"), arrow.Columns(result="url")):
         with pytest.raises(BlipError):
             arrow.capfilt_table(table, capfilter, wrong)
 

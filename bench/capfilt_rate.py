@@ -8,6 +8,7 @@ nucleus sampling in a batch, both texts of each picture against it."""
 
 import argparse
 import pathlib
+import resource
 import statistics
 import time
 
@@ -61,12 +62,13 @@ def main() -> None:
     parts(capfilter, records[:2])  # first use
     columns = zip(*(parts(capfilter, records) for _ in range(options.rounds)))
     each = [1000 * statistics.median(column) / len(records) for column in columns]
-    print("| captioner, filter | precision | threads | pictures ms | captions ms | matches ms | records/s | core-s/record |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| captioner, filter | precision | threads | pictures ms | captions ms | matches ms | records/s | core-s/record | peak MiB |")
+    print("|---|---|---|---|---|---|---|---|---|")
     names = ", ".join(pathlib.Path(path).name for path in (options.captioner, options.filter))
     whole = sum(each) / 1000
     cells = [names, capfilter.captioner.precision, options.threads, *(f"{value:.1f}" for value in each)]
-    cells += [f"{1 / whole:.2f}", f"{whole * options.threads:.3f}"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # the mapped checkpoints among it
+    cells += [f"{1 / whole:.2f}", f"{whole * options.threads:.3f}", f"{peak:.0f}"]
     print("| " + " | ".join(map(str, cells)) + " |")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Union
@@ -14,21 +14,18 @@ import numpy as np
 from blip_cpp import _native, inputs
 from blip_cpp._native import EncodedImage
 from blip_cpp.errors import BlipError
-from blip_cpp.inputs import Column, Picture, batches, is_picture, rows, source
+from blip_cpp.inputs import Column, Picture, is_picture, rows
 from blip_cpp.results import Answer, Caption, Description, Match, Token
+from blip_cpp.rows import Compute, Errors, Task, map_rows
 
-#: "raise": the first row that fails ends the call. "return": its BlipError stands in its place.
-Errors = Literal["raise", "return"]
 #: One for all pictures, or a sequence with one for each.
 Texts = Union[str, Iterable[str]]
-#: (encoded pictures, their entries of the columns) -> their results.
-Compute = Callable[[list[EncodedImage], list[Any]], list[Any]]
 
 
 def default_model() -> Path:
     """The checkpoint of a Model without a path: $BLIP_MODEL, else the small one that comes with the package.
 
-    The small one knows only drawings of 69 things and can only caption.
+    The small one knows only drawings of 69 things.
     """
     return Path(os.environ.get("BLIP_MODEL") or Path(__file__).parent / "model")
 
@@ -274,56 +271,9 @@ class Model:
         return self._engine.has_words(inputs.text("text", text))
 
     def _map(self, images: Any, columns: Sequence[Column], compute: Compute, errors: Errors) -> Any:
-        """The results of `compute`, batch by batch; Ctrl-C is heeded between them."""
-        if errors not in ("raise", "return"):
-            raise BlipError(f"errors is raise or return, not {errors!r}")
         if is_picture(images):
             return self._map([images], columns, compute, errors)[0]
-        # Before any row: options that suit none of them are nobody's error but the caller's.
-        compute([], [])
-        results: list[Any] = []
-        for batch in batches(rows(images, columns), self.batch_size):
-            results += self._batch(batch, columns, compute, errors)
-        return results
-
-    def _batch(
-        self, batch: list[tuple[Any, ...]], columns: Sequence[Column], compute: Compute, errors: Errors
-    ) -> list[Any]:
-        results: list[Any] = [None] * len(batch)
-        checked: dict[int, tuple[Any, ...]] = {}
-        for i, (image, *values) in enumerate(batch):
-            try:
-                checked[i] = (source(image), *(column.check(column.name, v) for column, v in zip(columns, values)))
-            except BlipError as error:
-                results[i] = error
-        encoded = self._engine.encode([row[0] for row in checked.values()])
-        results_of = dict(zip(checked, encoded))
-        for i, picture in results_of.items():
-            if isinstance(picture, BlipError):
-                results[i] = picture
-        good = [i for i, picture in results_of.items() if not isinstance(picture, BlipError)]
-        if errors == "raise":
-            for failed in results:
-                if failed is not None:
-                    raise failed
-        found = _computed([results_of[i] for i in good], [checked[i][1:] for i in good], compute, errors)
-        for i, result in zip(good, found):
-            results[i] = result
-        return results
-
-
-def _computed(encoded: list[EncodedImage], values: list[Any], compute: Compute, errors: Errors) -> list[Any]:
-    """A batch's results; where it fails and errors are to be returned, those of each row by itself."""
-    if not encoded:
-        return []
-    try:
-        return compute(encoded, values)
-    except BlipError as error:
-        if errors == "raise":
-            raise
-        if len(encoded) == 1:
-            return [error]
-    return [_computed([picture], [row], compute, errors)[0] for picture, row in zip(encoded, values)]
+        return map_rows(rows(images, columns), Task(self._engine, columns, compute, errors), self.batch_size)
 
 
 def _best(captions: list[Caption] | BlipError) -> Caption | BlipError:

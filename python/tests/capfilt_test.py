@@ -8,8 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-import blip_cpp
-from blip_cpp import BlipError, CapFilter, CapFiltOptions, Record
+from blip_cpp import BlipError, CapFilter, Record
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 import pairs  # noqa: E402
@@ -68,10 +67,9 @@ def test_texts_that_are_not_judged(capfilter):
     assert broken.status == "failed" and broken.error.code == "usage"
 
 
-def test_mistakes_before_the_first_record(capfilt_options):
-    default = str(blip_cpp.default_model())
+def test_mistakes_before_the_first_record(capfilt_options, checkpoints):
     with pytest.raises(BlipError) as raised:
-        CapFilter(replace(capfilt_options, filter=default))
+        CapFilter(replace(capfilt_options, filter=str(checkpoints / "vqa")))
     assert raised.value.code == "unsupported"
     for wrong in ({"itm_threshold": 2}, {"itc_threshold": -2}, {"itc": False, "itc_threshold": 0.1}):
         with pytest.raises(BlipError):

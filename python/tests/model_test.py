@@ -35,7 +35,7 @@ def test_every_form_of_a_picture(model, pictures):
     for form in (bytearray(content), memoryview(content), pictures[0], str(pictures[0]), encoded):
         assert model.caption(form) == wanted
     assert model.caption(iter([content, pictures[0]])) == [wanted, wanted]
-    assert encoded.image_embeds.shape == (65, 160) and not encoded.image_embeds.flags.writeable
+    assert encoded.image_embeds.ndim == 2 and not encoded.image_embeds.flags.writeable
 
 
 def test_pixels_and_pil(model, pictures):
@@ -101,11 +101,11 @@ def test_mistakes(model, pictures, options, said):
     assert raised.value.code == "usage"
 
 
-def test_mistakes_of_all_rows_are_raised_whatever_is_asked(model, pictures):
+def test_mistakes_of_all_rows_are_raised_whatever_is_asked(model, checkpoints, pictures):
     with pytest.raises(BlipError):
         model.caption([pictures[0]], errors="return", top_q=1)
     with pytest.raises(BlipError) as raised:
-        model.match([pictures[0]], "a cat", errors="return")
+        Model(checkpoints / "vqa").match([pictures[0]], "a cat", errors="return")
     assert raised.value.code == "unsupported"
 
 
@@ -170,7 +170,7 @@ def test_vectors_give_similarities(retrieval, model, pictures):
     assert np.array_equal(retrieval.embed(pictures[0]), vectors[0])
     rows = retrieval.embed([b"", pictures[0]], errors="return")
     assert rows[0].code == "bad_image" and np.array_equal(rows[1], vectors[0])
-    assert model.embed(pictures[0], kind="raw").shape == (160,)
+    assert np.array_equal(model.embed(pictures[0], kind="raw"), model.encode(pictures[0]).image_embeds[0])
     with pytest.raises(BlipError, match="kind"):
         retrieval.embed(pictures[0], kind="x")
 

@@ -20,7 +20,9 @@ target_sources(blip INTERFACE FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} F
 add_library(blip::blip ALIAS blip)
 
 install(TARGETS blip EXPORT blip FILE_SET HEADERS)
-install(TARGETS blip_cli RUNTIME)
+if(BLIP_APPS)
+  install(TARGETS blip_cli RUNTIME)
+endif()
 if(BLIP_TRAIN)
   install(TARGETS blip_train_program RUNTIME)
   install(DIRECTORY train/configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/blip/train)

@@ -28,6 +28,8 @@ TEST_PACKAGES=(libgtest-dev libssl-dev python3 chromium chromium-driver python3-
 # libtorch computes by whatever BLAS the system has: Debian's other ones are slower.
 # libgloo-dev: headers that libtorch-dev names but does not bring.
 TRAIN_PACKAGES=(libtorch-dev libblas-dev libopenblas0-openmp libgloo-dev libyaml-cpp-dev)
+# Where python3 is Debian's own.
+PYTHON_PACKAGES=(python3-dev python3-venv)
 CHECK_PACKAGES=(clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14)
 # Of tools/corpus; apt-get download, dpkg-deb and the rest of Debian's base come with the system.
 CORPUS_PACKAGES=(npm python3 python3-venv)

@@ -1,0 +1,171 @@
+"""CapFilt: the rule, and the same of Arrow tables and of shards."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+
+import pytest
+
+from blip_cpp import BlipError, CapFilter, Record
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+import pairs  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+
+from blip_cpp import arrow, shards, webdataset  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def capfilter(capfilt_options):
+    return CapFilter(capfilt_options)
+
+
+def records(count):
+    return [Record(key, image, [text]) for key, image, text in map(pairs.pair, range(count))]
+
+
+def test_web_and_synthetic_texts_are_judged(capfilter, capfilt_options):
+    judged = capfilter(records(10))
+    assert [record.key for record in judged] == [f"{n:05}" for n in range(10)]
+    assert [record.status == "failed" for record in judged] == [pairs.is_damaged(record.key) for record in judged]
+    whole = judged[0]
+    assert [text.origin for text in whole.texts] == ["web", "synthetic"]
+    assert whole.texts[0].text == "web text 0" and whole.texts[1].text
+    assert judged[3].error.code == "bad_image" and judged[3].kept == []
+    # Its own median as the threshold: what is at least that stays, and the rest says why not.
+    scores = sorted(text.itm for record in judged for text in record.texts if text.itm is not None)
+    middle = scores[len(scores) // 2]
+    strict = CapFilter(replace(capfilt_options, itm_threshold=middle))(records(10))
+    texts = [text for record in strict for text in record.texts if text.itm is not None]
+    assert all(text.kept == (text.itm >= middle) and (text.reason is None) == text.kept for text in texts)
+    assert {text.kept for text in texts} == {True, False}
+
+
+def test_a_record_does_not_depend_on_its_neighbours(capfilter, capfilt_options):
+    together = capfilter(records(10))
+    alone = [judged for record in records(10) for judged in capfilter([record])]
+    assert [repr(record) for record in alone] == [repr(record) for record in together]
+    other = CapFilter(replace(capfilt_options, seed=1))(records(10))
+    assert [record.texts for record in other] != [record.texts for record in together]
+
+
+def test_texts_that_are_not_judged(capfilter):
+    image = pairs.pair(0)[1]
+    blank, twice, human, broken = capfilter(
+        [
+            Record("a", image, ["\u200b"]),
+            Record("b", image, ["a cat", "a cat"]),
+            Record("c", None, ["people wrote this"], human=True),
+            Record("d", image, ["a cat", 7]),
+        ]
+    )
+    assert blank.texts[0].reason == "no words" and blank.texts[0].itm is None
+    assert [text.reason == "repeated" for text in twice.texts] == [False, True, False]
+    assert human.status == "kept" and human.kept == ["people wrote this"] and human.texts[0].itm is None
+    assert broken.status == "failed" and broken.error.code == "usage"
+
+
+def test_mistakes_before_the_first_record(capfilt_options, checkpoints):
+    with pytest.raises(BlipError) as raised:
+        CapFilter(replace(capfilt_options, filter=str(checkpoints / "vqa")))
+    assert raised.value.code == "unsupported"
+    for wrong in ({"itm_threshold": 2}, {"itc_threshold": -2}, {"itc": False, "itc_threshold": 0.1}):
+        with pytest.raises(BlipError):
+            replace(capfilt_options, **wrong)
+    with pytest.raises(BlipError):
+        CapFilter(replace(capfilt_options, generation=(("top_q", 1),)))
+
+
+def test_tables(capfilter):
+    table = pairs.table(10).append_column("url", [[str(n) for n in range(10)]])
+    found = arrow.capfilt_table(table, capfilter)
+    assert found.schema.names == ["key", "text", "url", "capfilt"] and len(found) == 10
+    statuses = [row["status"] for row in found.column("capfilt").to_pylist()]
+    assert [status == "failed" for status in statuses] == [pairs.is_damaged(f"{n}") for n in range(10)]
+    with_image = arrow.capfilt_table(table, capfilter, arrow.Columns(keep_image=True, result="judged"))
+    assert with_image.column("image").equals(table.column("image"))
+    assert with_image.column("judged").equals(found.column("capfilt"))
+    lists = table.set_column(2, "text", pa.array([["a cat", " ", None]] * 9 + [None]))
+    rows = arrow.capfilt_table(lists, capfilter).column("capfilt").to_pylist()
+    assert len(rows[0]["texts"]) == 2 and len(rows[9]["texts"]) == 1
+    nulls = table.set_column(1, "image", pa.nulls(10, pa.binary()))
+    assert {row["error"]["code"] for row in arrow.capfilt_table(nulls, capfilter).column("capfilt").to_pylist()} == {"usage"}
+    table = table.append_column("number", [range(10)])
+    for wrong in (arrow.Columns(key="no"), arrow.Columns(key="number"), arrow.Columns(result="url")):
+        with pytest.raises(BlipError):
+            arrow.capfilt_table(table, capfilter, wrong)
+
+
+def test_shards_of_either_kind_give_the_same(capfilter, tmp_path):
+    tar, parquet = pairs.write_tar(tmp_path / "a.tar", 10), pairs.write_parquet(tmp_path / "b.parquet", 10)
+    output = str(tmp_path / "out")
+    planned = shards.plan([tar, parquet], output)
+    statistics = [shards.run_shard(shard, capfilter) for shard in planned]
+    a, b = (pq.read_table(shard.target(".parquet")) for shard in planned)
+    assert a.column("capfilt").equals(b.column("capfilt")) and a.column("key").equals(b.column("key"))
+    whole = shards.total(statistics)
+    assert whole["records"]["in"] == 20 and whole["records"]["failed"] == 2 and whole["errors"] == {"bad_image": 2}
+    # Finished shards are left alone.
+    before = (tmp_path / "out/a.parquet").stat().st_mtime_ns
+    assert shards.run_shard(planned[0], capfilter) == statistics[0]
+    assert (tmp_path / "out/a.parquet").stat().st_mtime_ns == before
+    (tmp_path / "out/a_stats.json").unlink()
+    content = (tmp_path / "out/a.parquet").read_bytes()
+    shards.run_shard(planned[0], capfilter)
+    assert (tmp_path / "out/a.parquet").read_bytes() == content
+
+
+def test_shards_that_cannot_be_read(capfilter, tmp_path):
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
+    for name in ("x.parquet", "y.parquet", "z.tar"):
+        (shard,) = shards.plan(str(tmp_path / name), str(tmp_path / "out"))
+        with pytest.raises(BlipError) as raised:
+            shards.run_shard(shard, capfilter)
+        assert raised.value.code == "io" and shard.statistics() is None
+    shards.sweep([shard])
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_plans(tmp_path):
+    names = [shard.source for shard in shards.plan("s3://b/p-{08..11}.{a,b}.tar".replace(".{a,b}", ""), "out")]
+    assert names == [f"s3://b/p-{n:02}.tar" for n in range(8, 12)]
+    for wrong in ([], str(tmp_path / "*.tar"), ["a/x.tar", "b/x.parquet"]):
+        with pytest.raises(BlipError):
+            shards.plan(wrong, "out")
+
+
+def test_tars_from_strangers(tmp_path):
+    path = tmp_path / "strange.tar"
+    image = pairs.pair(0)[1]
+    with tarfile.open(path, "w") as tar:
+        pairs.add(tar, "dir/one.jpg", image)  # a wrong ending
+        pairs.add(tar, "dir/one.txt", b"first\n \nsecond \xff\n")
+        pairs.add(tar, "two.json", b"{}")
+        pairs.add(tar, "three.png", b"")
+        pairs.add(tar, "three.json", b'{"text": ["a", 1, "b"], "human": true}')
+        pairs.add(tar, "four.png", image)
+        pairs.add(tar, "four.json", b"[" * 100_000)
+        pairs.add(tar, "five.png", image)
+    with open(path, "rb") as stream:
+        one, two, three, four, five = webdataset.tar_records(stream, "strange.tar")
+    assert (one.key, one.texts) == ("dir/one", ["first", "second \ufffd"])
+    assert two.image.code == "not_found" and four.image.code == "io"
+    assert three.texts == ["a", "b"] and three.human
+    assert five.key == "five" and five.image == image
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"five.png") + 600])
+    with open(path, "rb") as stream:
+        last = list(webdataset.tar_records(stream, "strange.tar"))[-1]
+    assert last.image.code == "io" and "strange.tar" in last.key
+    path.write_bytes(b"no tar at all" * 100)
+    with open(path, "rb") as stream:
+        assert [record.image.code for record in webdataset.tar_records(stream, "strange.tar")] == ["io"]
+
+
+def test_statistics_that_do_not_add_up():
+    with pytest.raises(BlipError) as raised:
+        shards.total([{"records": {"in": 3, "kept": 1, "dropped": 1, "failed": 0}, "errors": {}}])
+    assert raised.value.code == "internal"
+    assert json.dumps(shards.total([]))

@@ -14,6 +14,7 @@ import checkpoint as checkpoints
 
 HERE = pathlib.Path(__file__).resolve().parent
 PICTURE = checkpoints.ROOT / "tests/golden/data/B_image/jpg_photo_astronaut/input.jpg"
+PAUSE = 0.5  # seconds: the threads of the program before spin for up to 0.2 s, and would slow the next one
 PEERS = ["transformers-float32", "transformers-bfloat16", "openvino-f32", "openvino-bf16", "openvino-int8", "onnxruntime", "candle"]
 
 
@@ -26,6 +27,7 @@ class Runner:
         self.rows = []
 
     def run(self) -> None:
+        time.sleep(PAUSE)
         self.process.stdin.write("run\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()

@@ -53,16 +53,58 @@ std::vector<std::uint8_t> tables_for(const float* query, std::size_t width) {
   return tables;
 }
 
-/// A sum that about `wanted` of `sums` reach.
-std::uint16_t threshold_for(std::span<const std::uint16_t> sums, std::size_t wanted) {
-  // Of many rows a part tells.
-  const std::size_t step = std::clamp<std::size_t>(wanted / 64, 1, 16);
-  std::vector<std::uint32_t> counts(kMostSum + 1, 0);
-  for (std::size_t i = 0; i < sums.size(); i += step) ++counts[sums[i]];
-  std::size_t sum = kMostSum;
-  for (std::size_t seen = counts[sum]; sum > 0 && seen * step < wanted;) seen += counts[--sum];
-  return static_cast<std::uint16_t>(sum);
-}
+/// What looks at the sketches for one query after another.
+class SketchScan {
+ public:
+  SketchScan(const std::uint8_t* blocks, std::size_t rows, std::size_t width)
+      : blocks_(blocks), rows_(rows), width_(width), groups_(groups_of(width)) {}
+
+  /// About `wanted` rows that promise most of `query`, their similarities left open.
+  std::vector<Neighbour>& towards(const float* query, std::size_t wanted) {
+    tables_ = tables_for(query, width_);
+    const std::uint16_t least = threshold(wanted);
+    found_.clear();
+    const std::size_t blocks = blocks_for(rows_);
+    for (std::size_t begin = 0; begin < blocks; begin += kChunk) {
+      look_at(begin, std::min(kChunk, blocks - begin));
+      const std::size_t first = begin * kLookupRows;
+      for (std::size_t i = 0; i < std::min(kChunk * kLookupRows, rows_ - first); ++i) {
+        if (sums_[i] >= least) found_.push_back({static_cast<std::uint32_t>(first + i), 0});
+      }
+    }
+    return found_;
+  }
+
+ private:
+  static constexpr std::size_t kChunk = 64;  // blocks whose sums stay in the nearest cache
+
+  void look_at(std::size_t block, std::size_t count) {
+    lookup_sums(blocks_ + block * groups_ * kLookupBytes, count, tables_.data(), groups_, sums_);
+  }
+
+  /// A sum that about `wanted` rows reach. Of many rows a part tells.
+  std::uint16_t threshold(std::size_t wanted) {
+    const bool few = blocks_for(rows_) < 2048;  // a part of them would tell too little
+    const std::size_t step = few ? 1 : std::clamp<std::size_t>(wanted / 64, 1, 16);
+    counts_.assign(std::min<std::size_t>(255 * groups_, kMostSum) + 1, 0);
+    for (std::size_t block = 0; block < blocks_for(rows_); block += step) {
+      look_at(block, 1);
+      for (std::size_t r = 0; r < std::min(kLookupRows, rows_ - block * kLookupRows); ++r) {
+        ++counts_[sums_[r]];
+      }
+    }
+    std::size_t sum = counts_.size() - 1;
+    for (std::size_t seen = counts_[sum]; sum > 0 && seen * step < wanted;) seen += counts_[--sum];
+    return static_cast<std::uint16_t>(sum);
+  }
+
+  const std::uint8_t* blocks_;
+  std::size_t rows_, width_, groups_;
+  std::vector<std::uint8_t> tables_;
+  std::vector<std::uint32_t> counts_;
+  std::vector<Neighbour> found_;
+  std::uint16_t sums_[kChunk * kLookupRows];
+};
 
 /// The rows of `candidates` by their codes, in no order.
 void judge_by_codes(const Codes& codes, const CodeQuery& query,
@@ -117,29 +159,18 @@ std::vector<std::vector<Neighbour>> Sketches::search(const CodedRows& rows,
                                                      std::span<const float> queries, std::size_t k,
                                                      std::size_t candidates) const {
   struct Worker {
-    std::vector<std::uint16_t> sums;
-    std::vector<Neighbour> candidates;
+    SketchScan scan;
     CodeQuery query;
   };
-  const std::size_t groups = groups_of(width_);
-  const std::size_t blocks = blocks_for(count_);
   std::vector<std::vector<Neighbour>> found(queries.size() / width_);
   std::vector<Worker> workers =
-      workers_for(found.size(),
-                  Worker{std::vector<std::uint16_t>(blocks * kLookupRows), {}, CodeQuery(width_)});
+      workers_for(found.size(), Worker{SketchScan(bytes_, count_, width_), CodeQuery(width_)});
   share(workers, 0, found.size(), [&](Worker& worker, std::size_t q) {
     const float* query = queries.data() + q * width_;
-    const std::vector<std::uint8_t> tables = tables_for(query, width_);
-    lookup_sums(bytes_, blocks, tables.data(), groups, worker.sums.data());
-    const auto sums = std::span(worker.sums).first(count_);
-    const std::uint16_t least = threshold_for(sums, candidates);
-    worker.candidates.clear();
-    for (std::size_t row = 0; row < count_; ++row) {
-      if (sums[row] >= least) worker.candidates.push_back({static_cast<std::uint32_t>(row), 0});
-    }
+    std::vector<Neighbour>& promising = worker.scan.towards(query, candidates);
     worker.query.set(query);
-    judge_by_codes(rows.codes, worker.query, worker.candidates);
-    found[q] = judge(rows, query, worker.candidates, k);
+    judge_by_codes(rows.codes, worker.query, promising);
+    found[q] = judge(rows, query, promising, k);
   });
   return found;
 }

@@ -71,7 +71,7 @@ Picture encode(const Loaded& loaded, PictureSource& source) {
   const nb::gil_scoped_release released;
   try {
     const Image image = load(source, loaded.images);
-    return {loaded.engine.encode({&image, 1}, loaded.context).front(), &loaded.engine.model()};
+    return {loaded.engine.encode({&image, 1}, loaded.context).front(), loaded.engine};
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::too_large, "there is no memory for the picture");
   }
@@ -111,7 +111,7 @@ std::vector<EncodedImage> images_of(const Loaded& loaded,
                                     const std::vector<const Picture*>& pictures) {
   std::vector<EncodedImage> images;
   for (const Picture* picture : pictures) {
-    if (picture->model != &loaded.engine.model())
+    if (&picture->engine.model() != &loaded.engine.model())
       throw Error(ErrorCode::usage,
                   "the picture was encoded by another model than the one that is asked");
     images.push_back(picture->image);

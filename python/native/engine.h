@@ -21,7 +21,7 @@ struct Loaded {
 /// A picture that an engine has encoded.
 struct Picture {
   EncodedImage image;
-  const BlipModel* model = nullptr;  ///< that encoded it; never read
+  Engine engine;  ///< that encoded it: kept, so that no later one is taken for it
 };
 
 /// The images of pictures. Throws Error{usage} for one that another engine has encoded.

@@ -35,6 +35,11 @@ PairOutput same_as(PairKind kind) {
   throw Error(ErrorCode::usage, sentence);
 }
 
+/// Nothing is the working folder.
+fs::path whole_path(const fs::path& folder) {
+  return (fs::current_path() / folder).lexically_normal();
+}
+
 /// Whether `path` is `folder` or lies below it.
 bool is_below(const fs::path& path, const fs::path& folder) {
   std::error_code ignored;
@@ -56,7 +61,7 @@ CapFiltPlan::CapFiltPlan(const CapFiltFiles& files) : out_(files.out), part_size
   choose_output(files.kind);
   if (!out_.has_filename()) out_ = out_.parent_path();  // "clean/"
   place(files.in);
-  base_ = fs::absolute(files.images.empty() ? out_.parent_path() : files.images).lexically_normal();
+  base_ = whole_path(files.images.empty() ? out_.parent_path() : files.images);
 }
 
 void CapFiltPlan::add(const std::string& in, const PairSourceOptions& options,
@@ -127,8 +132,8 @@ fs::path CapFiltPlan::pictures_of(const CapFiltPart& part) const {
 
 std::string CapFiltPlan::name_in_out(const CapFiltPart& part, const std::string& key) const {
   if (fs::path(key).is_absolute()) return key;
-  const fs::path picture = fs::absolute(sources_[part.source].images() / key).lexically_normal();
-  return valid_utf8(picture.lexically_proximate(base_).string());
+  const fs::path picture = whole_path(sources_[part.source].images()) / fs::path(key);
+  return valid_utf8(picture.lexically_normal().lexically_proximate(base_).string());
 }
 
 fs::path CapFiltPlan::file_of(const CapFiltPart& part, const char* ending) const {

@@ -125,6 +125,13 @@ class Recipe(CapFiltTest):
         self.assertEqual((counts["in"], counts["kept"]), (20, len(kept)))
         self.assertEqual(sorted(p.name for p in self.out.iterdir()), ["clean.jsonl", "clean_records.jsonl", "clean_report.html", "clean_stats.json"])
 
+    def test_names_in_the_working_folder(self):
+        self.lines(2)
+        self.succeed("in.jsonl", "clean.jsonl", "--itm-threshold", "0", cwd=self.folder)
+        self.assertEqual([r["image"] for r in rows(self.folder / "clean.jsonl")], ["pictures/00000.png", "pictures/00001.png"])
+        self.succeed("pictures", "clean", cwd=self.folder)
+        self.assertTrue((self.folder / "clean/_stats.json").exists())
+
     def test_the_threshold_decides(self):
         data = self.lines(6)
         self.succeed(data, self.out / "all.jsonl", "--itm-threshold", "0")
@@ -362,7 +369,7 @@ class Jobs(CapFiltTest):
 
     def test_a_full_disk(self):
         shards = self.shards(2, 30)
-        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # noqa: E731
+        limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # noqa: E731
         self.fail_with(4, shards, self.out / "a", says="cannot write", preexec_fn=limit, restore_signals=False)
         self.assertFalse((self.out / "a/00000.tar").exists() or (self.out / "a/00000_stats.json").exists())
         self.succeed(shards, self.out / "a")  # there is room again

@@ -164,6 +164,21 @@ class Assembly {
   Json damaged_ = Json::array();
 };
 
+/// Throws Error{usage} where `out` has what no job of this kind left there.
+void require_free(const CapFiltPlan& plan) {
+  std::error_code ignored;
+  const fs::path& out = plan.out();
+  bool taken = fs::exists(out, ignored) && !fs::is_directory(out, ignored);
+  // Another worker may have begun: with what starts with _ or a dot.
+  for (const fs::directory_entry& entry : fs::directory_iterator(out, ignored)) {
+    const std::string name = entry.path().filename().string();
+    taken = taken || (!name.starts_with('_') && !name.starts_with('.'));
+  }
+  if (!taken) return;
+  throw Error(ErrorCode::usage, out.string() + " holds something else already; delete it, or name "
+                                               "another output");
+}
+
 }  // namespace
 
 bool was_assembled(const CapFiltPlan& plan, const Json& run) {
@@ -178,6 +193,7 @@ bool was_assembled(const CapFiltPlan& plan, const Json& run) {
 
 void begin_parts(const CapFiltPlan& plan, const Json& run) {
   std::error_code error;
+  if (!fs::exists(run_file(plan), error)) require_free(plan);
   fs::create_directories(plan.folder(), error);
   if (error) {
     throw Error(ErrorCode::io,

@@ -119,7 +119,7 @@ std::string histogram(const char* title, const CapFiltStatistics& books,
     for (const std::int64_t n : *h) highest = std::max(highest, static_cast<double>(n) / sum(*h));
   }
   std::string svg =
-      "<figure><svg width=\"440\" height=\"180\" viewBox=\"-10 -10 440 180\" role=\"img\">";
+      "<figure><svg width=\"460\" height=\"180\" viewBox=\"-20 -10 460 180\" role=\"img\">";
   const double bin = static_cast<double>(kWidth) / static_cast<double>(web.size());
   for (const auto& [h, word, shift] :
        {std::tuple(&web, "web", 0.0), std::tuple(&synthetic, "synthetic", 0.5)}) {

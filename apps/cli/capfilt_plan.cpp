@@ -59,6 +59,10 @@ CapFiltPlan::CapFiltPlan(const CapFiltFiles& files) : out_(files.out), part_size
         files.human.size() > 1 ? "human" + std::to_string(i) : "human");
   }
   choose_output(files.kind);
+  if (parts_.empty()) throw Error(ErrorCode::not_found, files.in.front() + " holds no records");
+  const auto in_tars = [](const PairSource& source) { return source.kind() == PairKind::tars; };
+  if (!files.images.empty() && std::all_of(sources_.begin(), sources_.end(), in_tars))
+    refuse("--images has no effect on pictures in tars");
   if (!out_.has_filename()) out_ = out_.parent_path();  // "clean/"
   place(files.in);
   base_ = whole_path(files.images.empty() ? out_.parent_path() : files.images);
@@ -93,7 +97,7 @@ void CapFiltPlan::choose_output(const std::string& kind) {
   std::unordered_set<std::string> names;
   for (const CapFiltPart& part : parts_) {
     if (!names.insert(part.name).second) refuse("two shards are named " + in_quotes(part.name));
-    if (part.name.starts_with('_')) {
+    if (part.name.starts_with('_') || part.name.starts_with('.')) {
       refuse("the shard " + in_quotes(part.name) + " has a name of this program's own files");
     }
   }

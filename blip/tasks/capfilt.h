@@ -36,7 +36,8 @@ CaptionOptions nucleus_caption_options();
 
 /// A picture as the models see it: small, made on any thread, encoded when its turn comes.
 struct CapFiltPicture {
-  std::vector<float> captioner_pixels, filter_pixels;  ///< [3, S, S]; empty where not needed
+  std::vector<float> captioner_pixels;  ///< pixel_values [3, S, S]
+  std::vector<float> filter_pixels;     ///< empty where the filter takes the captioner's
   EncodedImage captioner_image, filter_image;
 };
 

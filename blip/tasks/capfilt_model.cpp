@@ -34,10 +34,17 @@ struct Engines {
     return captioner && filter && &captioner->engine().model() == &filter->engine().model();
   }
 
+  /// Whether the filter looks at what was made for the captioner.
+  bool same_pixels() const {
+    return captioner && filter &&
+           captioner->engine().image_processor().config() ==
+               filter->engine().image_processor().config();
+  }
+
   CapFiltPicture prepare(const Image& image) const {
     CapFiltPicture picture;
     if (captioner) picture.captioner_pixels = pixels_for(captioner->engine(), image);
-    if (filter && !one()) picture.filter_pixels = pixels_for(filter->engine(), image);
+    if (filter && !same_pixels()) picture.filter_pixels = pixels_for(filter->engine(), image);
     return picture;
   }
 
@@ -47,8 +54,11 @@ struct Engines {
           blip::encode(captioner->engine(), picture.captioner_pixels, context);
       if (one()) picture.filter_image = picture.captioner_image;
     }
-    if (filter && !one())
-      picture.filter_image = blip::encode(filter->engine(), picture.filter_pixels, context);
+    if (filter && !one()) {
+      const std::vector<float>& pixels =
+          same_pixels() ? picture.captioner_pixels : picture.filter_pixels;
+      picture.filter_image = blip::encode(filter->engine(), pixels, context);
+    }
     picture.captioner_pixels = picture.filter_pixels = {};
   }
 

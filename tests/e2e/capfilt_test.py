@@ -261,6 +261,14 @@ class Recipe(CapFiltTest):
         self.fail_with(2, data, data, says="input")
         self.fail_with(2, data, self.out / "x", "--to", "folder", says="twice")
         self.fail_with(2, data, self.out, says="is a folder")
+        self.fail_with(2, data, self.out / "x.jsonl", "--human-images", "x", says="--human")
+        self.fail_with(2, data, self.out / "x.jsonl", models=["--no-filter", "--itm-threshold", "0.4", *MODELS[:2]], says="--itm-threshold")
+        other = self.folder / "other"
+        other.mkdir()
+        (other / "a.txt").write_text("mine")
+        self.fail_with(2, data, other, "--to", "tar", says="holds something else")
+        self.fail_with(2, data, other / "a.txt", says="holds something else")
+        self.assertEqual((other / "a.txt").read_text(), "mine")
         self.fail_with(3, self.folder / "no.jsonl", self.out / "x.jsonl", says="no.jsonl")
         self.assertEqual(list(self.out.iterdir()), [])
 
@@ -397,5 +405,5 @@ class Jobs(CapFiltTest):
 
 
 if __name__ == "__main__":
-    BLIP = sys.argv.pop(1)
+    BLIP = os.path.abspath(sys.argv.pop(1))
     unittest.main()

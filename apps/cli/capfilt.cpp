@@ -106,9 +106,10 @@ int tell(const CapFiltPlan& plan, const std::optional<CapFiltStatistics>& books,
     std::printf("%s\n%s\n", plan.out().c_str(), plan.total("report.html").c_str());
     return books->records_in > 0 && books->records_in == books->failed ? 1 : 0;
   }
-  std::printf("%zu of the job's %zu parts were done here; the rest is for other workers%s\n",
-              job.count(PartOutcome::done) + job.count(PartOutcome::was_done), plan.parts().size(),
-              unreadable > 0 ? ", or cannot be read" : "");
+  std::printf(
+      "this worker's parts are done: %zu of the job's %zu; the others are for other workers%s\n",
+      job.count(PartOutcome::done) + job.count(PartOutcome::was_done), plan.parts().size(),
+      unreadable > 0 ? ", or cannot be read" : "");
   return unreadable > 0 ? 1 : 0;
 }
 
@@ -127,10 +128,10 @@ int run(const CapFiltFlags& flags) {
   const CapFilter recipe(capfilt_model(loaded.captioner, loaded.filter, options), options);
   const Json run = describe_run(flags, plan, options, loaded);
   if (was_assembled(plan, run)) return tell_done(plan);
-  begin_parts(plan, run);
   const Context context{flags.num_threads, &stop_requested()};
   CapFiltJob job(plan, {recipe, flags.image.options, flags.batch_size, context, {}, {}}, shard);
   try {
+    begin_parts(plan, run);
     job.run();
     return tell(plan, assemble(plan, run, context), job);
   } catch (const Error&) {

@@ -175,8 +175,9 @@ void require_free(const CapFiltPlan& plan) {
     taken = taken || (!name.starts_with('_') && !name.starts_with('.'));
   }
   if (!taken) return;
-  throw Error(ErrorCode::usage, out.string() + " holds something else already; delete it, or name "
-                                               "another output");
+  throw Error(ErrorCode::usage, out.string() +
+                                    " holds something else already; delete it, or name "
+                                    "another output");
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ namespace blip::cli {
 /// Throws Error{usage} when it is another run's, naming what differs; Error{io}.
 bool was_assembled(const CapFiltPlan& plan, const Json& run);
 
-/// Notes which run the parts are of. Throws Error{usage} when those that are there are another's, or
-/// when something else is where the output should be; Error{io}.
+/// Notes which run the parts are of. Throws Error{usage} when those that are there are another's,
+/// or when something else is where the output should be; Error{io}.
 void begin_parts(const CapFiltPlan& plan, const Json& run);
 
 /// Puts the whole together when every part is done: the file that was asked for, the statistics,

@@ -48,8 +48,9 @@ CapFiltShard CapFiltFlags::shard() const {
   int read = 0;
   const bool form = std::sscanf(shard_.c_str(), "%9lu/%9lu%n", &index, &count, &read) == 2;
   if (!form || static_cast<std::size_t>(read) != shard_.size() || index >= count) {
-    throw Error(ErrorCode::usage, "--shard takes I/N with I from 0 to N - 1, such as 0/4, but got " +
-                                      in_quotes(shard_));
+    throw Error(
+        ErrorCode::usage,
+        "--shard takes I/N with I from 0 to N - 1, such as 0/4, but got " + in_quotes(shard_));
   }
   return {index, count};
 }
@@ -125,8 +126,7 @@ void CapFiltFlags::add_files(CLI::App& command) {
           ->allow_extra_args(false);
   command.add_option("--images", files_.images,
                      "folder that the names in IN are relative to (default: beside the file)");
-  command
-      .add_option("--human-images", files_.human_images, "the same for the names in --human")
+  command.add_option("--human-images", files_.human_images, "the same for the names in --human")
       ->needs(human);
   command.add_option("--to", files_.kind, "what OUT is (default: of IN's kind)")
       ->check(CLI::IsMember({"tar", "folder", "jsonl", "coco"}));

@@ -1,5 +1,6 @@
 #include "apps/cli/capfilt_part.h"
 
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <new>
@@ -38,9 +39,13 @@ class PartLoader {
   /// The next record, with the error of one that the output cannot hold; none at the end.
   bool next(PairRecord& record) {
     if (!read_(record)) return false;
+    ++count_;
     if (!record.error) refuse_unwritable(record);
     return true;
   }
+
+  /// How many there were. Not while load() runs.
+  std::int64_t count() const { return count_; }
 
   /// Empty at the end.
   Batch load() {
@@ -98,10 +103,11 @@ class PartLoader {
   const CapFiltPlan& plan_;
   const CapFiltWork& work_;
   PairReader read_;
+  std::int64_t count_ = 0;
   std::unordered_set<std::string> keys_;
 };
 
-/// The tar's temporary name, or that of a folder's files.
+/// The tar's temporary name, or that of one picture after the other.
 fs::path temporary_of(const CapFiltPlan& plan, const CapFiltPart& part) {
   return plan.file_of(part, plan.output() == PairOutput::tars ? ".tar.part" : ".picture.part");
 }
@@ -169,11 +175,11 @@ class PartRun {
       keep(batch.records[i], done[i], row);
     }
     journal_.flush();
-    if (work_.progress) work_.progress(static_cast<std::size_t>(statistics_.records_in));
+    if (work_.progress) work_.progress(done_);
   }
 
   void keep(const PairRecord& record, const CapFiltRecord& done, const Json& row) {
-    ++statistics_.records_in;
+    ++done_;
     statistics_.add(done);
     if (record.source_ends_here) damaged_ = record.error->what();
     samples_.consider(record, row, work_.images);
@@ -182,6 +188,7 @@ class PartRun {
   }
 
   void finish() {
+    statistics_.records_in = loader_.count();
     statistics_.require_balance(part_.name);
     if (writer_) writer_->finish();
     std::error_code error;
@@ -210,6 +217,7 @@ class PartRun {
   std::unique_ptr<PairWriter> writer_;
   CapFiltSamples samples_;
   CapFiltStatistics statistics_;
+  std::size_t done_ = 0;
   std::string damaged_;  ///< why the source could not be read to its end
 };
 

@@ -268,14 +268,10 @@ class TracedLayer {
             tokens, shape_.head_size, shape_.width(),    causal_};
   }
   Attention to_image(const LayerRecord& record) const {
-    return {shape_,
-            record.cross_query,
-            keys_.data(),
-            values_.data(),
-            image_tokens_,
-            image_tokens_ * shape_.head_size,
-            shape_.head_size,
-            false};
+    return {shape_,           record.cross_query,
+            keys_.data(),     values_.data(),
+            image_tokens_,    image_tokens_ * shape_.head_size,
+            shape_.head_size, false};
   }
 
   const Med::Layer& layer_;

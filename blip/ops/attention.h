@@ -39,8 +39,8 @@ struct AttentionQuery {
 /// when the work is worth it.
 void attention_cached(const AttentionShape& shape, std::span<const AttentionQuery> queries);
 
-/// Keys and values that several queries share, head-major so that each head reads in one stream: f32
-/// (float) or bf16 (std::uint16_t).
+/// Keys and values that several queries share, head-major so that each head reads in one stream:
+/// f32 (float) or bf16 (std::uint16_t).
 template <class T>
 struct SharedKeysValues {
   const T* keys;    ///< [heads, tokens, head_size]

@@ -160,8 +160,8 @@ void onednn_product(const OnednnProduct& wanted, const void* a, const void* b, v
 }
 
 /// What a product of few rows reads: x times the smoothing of its weights; for int8 weights as
-/// 16-bit integers, of as many bits as cannot overflow their 32-bit sums: 12 for 4096 values, 14 for
-/// 1024; far finer than the weights.
+/// 16-bit integers, of as many bits as cannot overflow their 32-bit sums: 12 for 4096 values, 14
+/// for 1024; far finer than the weights.
 class FewRowsInput {
  public:
   void prepare(const float* x, std::size_t rows, const WeightMatrix& w) {
@@ -176,9 +176,7 @@ class FewRowsInput {
     if (w.precision == Precision::int8 && active_isa() != Isa::reference) quantize(rows, w.in);
   }
 
-  const float* x() const {
-    return x_;
-  }
+  const float* x() const { return x_; }
 
   void multiply(const WeightMatrix& w, const Product& p, float* y) const {
     if (w.precision != Precision::int8) {

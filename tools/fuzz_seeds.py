@@ -127,7 +127,18 @@ def dataset() -> dict[str, str | bytes]:
             "question_lines": "\7" + "\n".join(map(json.dumps, questions)), "coco": "\0" + json.dumps(coco), "karpathy": "\0" + json.dumps(karpathy), "vqa": "\1" + json.dumps(vqa),
             "authors_vqa": "\1" + json.dumps(authors_vqa), "nlvr": "\2" + json.dumps(nlvr) + "\n",
             "captions": "\3" + json.dumps([{"image_id": 1, "caption": "a cat"}]),
+            "pair_lines": "\x08" + "\n".join(json.dumps(row | {"human": True}) for row in lines), "pair_tar": b"\x09" + tar.getvalue(),
             "answers": "\4" + json.dumps([{"question_id": 1, "answer": "yes"}]), "labels": "\5dev-1-0-0,True\n"}
+
+
+def capfilt() -> dict[str, str]:
+    """A record's provenance, and statistics."""
+    texts = [{"text": "a cat", "origin": "web", "itm": 0.25, "itc": -0.5, "truncated": True, "kept": False, "reason": "itm"},
+             {"text": "a dog", "origin": "synthetic", "itm": 0.75, "itc": None, "kept": True}]
+    counts = {"count": 1, "kept": 0, "truncated": 1, "reasons": {"itm": 1}, "itm": [0] * 20, "itc": [0] * 20}
+    statistics = {"records": {"in": 2, "kept": 1, "dropped": 0, "failed": 1, "human": 0}, "texts": {"web": counts, "synthetic": counts}, "errors": {"io": 1}}
+    return {"record": json.dumps({"key": "a.jpg", "status": "kept", "human": True, "texts": texts}), "statistics": json.dumps(statistics),
+            "failed": json.dumps({"key": "a.jpg", "texts": [], "error": {"code": "bad_image", "message": "broken"}})}
 
 
 def description() -> dict[str, str]:
@@ -140,7 +151,7 @@ def description() -> dict[str, str]:
     return {str(i): "\n".join([json.dumps(o), *said]) for i, o in enumerate(options)}
 
 
-WRITTEN = {"request": request, "mcp": mcp, "dataset": dataset, "description": description, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
+WRITTEN = {"capfilt": capfilt, "request": request, "mcp": mcp, "dataset": dataset, "description": description, "tokenizer_json": tokenizer_json, "authors_config": authors_config, "index": index}
 
 
 def main() -> int:

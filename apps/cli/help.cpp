@@ -33,6 +33,15 @@ constexpr Example kExamples[] = {
     {"serve", "for a whole network, with a secret, and questions as well",
      "BLIP_TOKEN=... blip serve --host 0.0.0.0 --model blip-image-captioning-large "
      "--add-model blip-vqa-base"},
+    {"capfilt", "web data in shards, cleaned as in the paper",
+     "blip capfilt 'shards/{00000..00099}.tar' clean/ --captioner model_base_caption.pth --filter "
+     "model_base_retrieval_coco.pth"},
+    {"capfilt", "a list of pictures with their texts, three beams' texts, COCO added as it is",
+     "blip capfilt pairs.jsonl clean.jsonl --method beam --human coco.json --human-images coco/ "
+     "--captioner blip-image-captioning-base --filter blip-itm-base-coco"},
+    {"capfilt", "one of four workers (0/4 to 3/4), on this machine or another",
+     "blip capfilt pairs.jsonl clean.jsonl --shard 0/4 --captioner blip-image-captioning-base "
+     "--filter blip-itm-base-coco"},
     {"vqa", "two questions about one picture",
      "blip vqa photo.jpg --question \"how many people are there?\" --question \"is it raining?\" "
      "--model blip-vqa-base"},

@@ -92,19 +92,24 @@ std::string read_file(const std::filesystem::path& file, std::size_t max_bytes) 
 
 void write_file(const std::filesystem::path& file,
                 const std::function<void(std::ostream&)>& write) {
+  const TemporaryFile temporary(file);
+  write_file_as(file, temporary.path(), write);
+}
+
+void write_file_as(const std::filesystem::path& file, const std::filesystem::path& temporary,
+                   const std::function<void(std::ostream&)>& write) {
   // A rename would put a regular file in the place of a device or a pipe.
   std::error_code ignored;
   if (std::filesystem::exists(file, ignored) && !std::filesystem::is_regular_file(file, ignored)) {
     fail_write(file, "it is not a regular file");
   }
-  const TemporaryFile temporary(file);
-  std::ofstream out(temporary.path(), std::ios::binary | std::ios::trunc);
+  std::ofstream out(temporary, std::ios::binary | std::ios::trunc);
   if (!out) fail_write(file, std::strerror(errno));
   write(out);
   out.close();
   if (!out) fail_write(file, "the disk may be full");
   std::error_code error;
-  std::filesystem::rename(temporary.path(), file, error);
+  std::filesystem::rename(temporary, file, error);
   if (error) fail_write(file, error.message());
 }
 

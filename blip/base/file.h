@@ -20,6 +20,11 @@ std::string read_file(const std::filesystem::path& file, std::size_t max_bytes);
 /// Throws Error{io}.
 void write_file(const std::filesystem::path& file, const std::function<void(std::ostream&)>& write);
 
+/// The same by way of `temporary`, which must be in the same file system and belong to this writer
+/// alone: one that is killed leaves it, and the next one writes over it.
+void write_file_as(const std::filesystem::path& file, const std::filesystem::path& temporary,
+                   const std::function<void(std::ostream&)>& write);
+
 /// A read-only memory map of a regular file. The bytes live as long as any copy of the pointer.
 class MappedFile {
  public:

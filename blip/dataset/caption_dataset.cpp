@@ -124,21 +124,6 @@ class CaptionReader {
 
 constexpr std::size_t kMaxSidecar = std::size_t{1} << 20;
 
-/// The lines of the text that lies beside a picture.
-std::vector<std::string> sidecar(fs::path picture) {
-  std::error_code ignored;
-  for (const char* ending : {".txt", ".caption"}) {
-    if (!fs::exists(picture.replace_extension(ending), ignored)) continue;
-    std::vector<std::string> captions;
-    std::istringstream lines(read_file(picture, kMaxSidecar));
-    for (std::string line; std::getline(lines, line);) {
-      if (line.find_first_not_of(" \t\r") != std::string::npos) captions.push_back(line);
-    }
-    return captions;
-  }
-  return {};
-}
-
 }  // namespace
 
 std::vector<CaptionedImage> read_captions(const fs::path& file, std::string_view split,
@@ -153,6 +138,20 @@ std::vector<CaptionedImage> read_captions(const fs::path& file, std::string_view
   return reader.finish();
 }
 
+std::vector<std::string> read_sidecar(fs::path picture) {
+  std::error_code ignored;
+  for (const char* ending : {".txt", ".caption"}) {
+    if (!fs::exists(picture.replace_extension(ending), ignored)) continue;
+    std::vector<std::string> captions;
+    std::istringstream lines(read_file(picture, kMaxSidecar));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find_first_not_of(" \t\r") != std::string::npos) captions.push_back(line);
+    }
+    return captions;
+  }
+  return {};
+}
+
 std::vector<CaptionedImage> read_captioned_folder(const fs::path& folder) {
   std::error_code ignored;
   if (const fs::path rows = folder / "metadata.jsonl"; fs::exists(rows, ignored)) {
@@ -161,7 +160,7 @@ std::vector<CaptionedImage> read_captioned_folder(const fs::path& folder) {
   std::vector<CaptionedImage> images;
   for (const fs::path& picture : pictures_in(folder, true)) {
     const auto id = static_cast<std::int64_t>(images.size());
-    images.push_back({id, picture.lexically_relative(folder).string(), sidecar(picture)});
+    images.push_back({id, picture.lexically_relative(folder).string(), read_sidecar(picture)});
   }
   return images;
 }

@@ -41,4 +41,8 @@ std::vector<CaptionedImage> read_captions(const std::filesystem::path& file,
 /// Throws Error{not_found} for a folder without pictures, Error{io}.
 std::vector<CaptionedImage> read_captioned_folder(const std::filesystem::path& folder);
 
+/// The captions that lie beside a picture: the lines of NAME.txt or else NAME.caption that are not
+/// blank. Throws Error{io}, Error{too_large} for more than 1 MiB.
+std::vector<std::string> read_sidecar(std::filesystem::path picture);
+
 }  // namespace blip

@@ -40,6 +40,7 @@ struct TarReader::State {
   std::string file;
   std::unique_ptr<archive, Closer> tar{archive_read_new()};
   archive_entry* entry = nullptr;  ///< the file that comes next; null at the end
+  Repeated repeated = Repeated::is_error;
 
   [[noreturn]] void fail(ErrorCode code, const std::string& reason) {
     entry = nullptr;
@@ -94,13 +95,17 @@ struct TarReader::State {
       const std::string path = archive_entry_pathname(entry);
       Name name = split_name(path);
       if (name.key != key) break;
+      if (sample != nullptr && repeated == Repeated::begins_sample &&
+          (count == kMaxFiles || sample->files.contains(name.ending))) {
+        break;
+      }
       if (count == kMaxFiles) {
         fail(ErrorCode::too_large, "has more than 64 files named " + in_quotes(key));
       }
       if (sample != nullptr) {
-        const auto [at, added] = sample->files.try_emplace(std::move(name.ending));
-        if (!added) fail(ErrorCode::io, "has " + in_quotes(path) + " twice");
-        at->second = content(path);
+        if (sample->files.contains(name.ending))
+          fail(ErrorCode::io, "has " + in_quotes(path) + " twice");
+        sample->files[std::move(name.ending)] = content(path);
       }
       advance();
     }
@@ -108,8 +113,10 @@ struct TarReader::State {
   }
 };
 
-TarReader::TarReader(const std::filesystem::path& file) : state_(std::make_unique<State>()) {
+TarReader::TarReader(const std::filesystem::path& file, Repeated repeated)
+    : state_(std::make_unique<State>()) {
   state_->file = file.string();
+  state_->repeated = repeated;
   std::error_code ignored;
   if (!std::filesystem::exists(file, ignored)) {
     throw Error(ErrorCode::not_found, "there is no file " + file.string());

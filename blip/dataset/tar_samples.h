@@ -19,8 +19,14 @@ struct TarSample {
 /// sample lie one behind the other. Of a plain tar, what is passed over is not read.
 class TarReader {
  public:
+  /// What an ending that comes twice in one sample is, and a sample of more than 64 files.
+  enum class Repeated {
+    is_error,
+    begins_sample,  ///< the next sample, which has the same key
+  };
+
   /// Throws Error{not_found}, Error{io} for what is no tar.
-  explicit TarReader(const std::filesystem::path& file);
+  explicit TarReader(const std::filesystem::path& file, Repeated repeated = Repeated::is_error);
   TarReader(TarReader&&) noexcept;
   TarReader& operator=(TarReader&&) noexcept;
   ~TarReader();
@@ -28,7 +34,7 @@ class TarReader {
   /// The next sample, or none at the end (false). Folders and links are passed over. Throws
   /// Error{io} for a damaged archive and for an ending that comes twice in one sample,
   /// Error{too_large} for a file of more than 256 MiB or more than 64 files in a sample; the reader
-  /// is at its end then.
+  /// is at its end then, and `sample` has its key and what was read of it.
   bool next(TarSample& sample);
   /// The same without reading anything but names: false at the end.
   bool pass_over();

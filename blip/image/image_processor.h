@@ -27,6 +27,8 @@ struct ImageProcessorConfig {
   /// Throws Error{bad_model} for a value of the wrong type or out of range (sizes: 1 to 4096),
   /// Error{unsupported} for a filter other than bicubic or a size that keeps proportions.
   static ImageProcessorConfig from_json(const Json& json);
+
+  bool operator==(const ImageProcessorConfig&) const = default;
 };
 
 /// Turns pictures into the vision encoder's input. Immutable, safe to share.

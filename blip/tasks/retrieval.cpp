@@ -39,24 +39,6 @@ void add_sample(Fingerprint& fingerprint, std::span<const std::byte> bytes) {
   fingerprint.add(bytes.last(kBlock));
 }
 
-/// Heads and epsilons are not to be seen from the tensors.
-std::string model_fingerprint(const Checkpoint& checkpoint) {
-  const BlipConfig& config = checkpoint.config;
-  Fingerprint fingerprint;
-  fingerprint.add(name(config.architecture));
-  fingerprint.add(config.vision.num_attention_heads);
-  fingerprint.add(config.text.num_attention_heads);
-  fingerprint.add(std::as_bytes(std::span(&config.vision.layer_norm_eps, 1)));
-  fingerprint.add(std::as_bytes(std::span(&config.text.layer_norm_eps, 1)));
-  for (const auto& [tensor_name, tensor] : checkpoint.tensors.tensors()) {
-    fingerprint.add(tensor_name);
-    fingerprint.add(name(tensor.dtype));
-    for (const std::int64_t size : tensor.shape) fingerprint.add(size);
-    add_sample(fingerprint, tensor.bytes);
-  }
-  return fingerprint.text();
-}
-
 std::string vocabulary_fingerprint(const Tokenizer& tokenizer) {
   Fingerprint fingerprint;
   for (std::size_t id = 0; id < tokenizer.vocab_size(); ++id) {
@@ -73,7 +55,7 @@ IndexSettings settings_of(const Engine& engine, IndexContent content) {
   settings.width = static_cast<std::size_t>(config.architecture == Architecture::dual_encoder
                                                 ? config.projection_dim
                                                 : config.image_text_hidden_size);
-  settings.model = model_fingerprint(engine.checkpoint());
+  settings.model = model_fingerprint(engine);
   return settings;
 }
 
@@ -109,6 +91,25 @@ std::vector<Found> best_of(std::vector<Found> found, std::size_t k) {
 }
 
 }  // namespace
+
+std::string model_fingerprint(const Engine& engine) {
+  const Checkpoint& checkpoint = engine.checkpoint();
+  const BlipConfig& config = checkpoint.config;
+  Fingerprint fingerprint;
+  fingerprint.add(name(config.architecture));
+  // Heads and epsilons are not to be seen from the tensors.
+  fingerprint.add(config.vision.num_attention_heads);
+  fingerprint.add(config.text.num_attention_heads);
+  fingerprint.add(std::as_bytes(std::span(&config.vision.layer_norm_eps, 1)));
+  fingerprint.add(std::as_bytes(std::span(&config.text.layer_norm_eps, 1)));
+  for (const auto& [tensor_name, tensor] : checkpoint.tensors.tensors()) {
+    fingerprint.add(tensor_name);
+    fingerprint.add(name(tensor.dtype));
+    for (const std::int64_t size : tensor.shape) fingerprint.add(size);
+    add_sample(fingerprint, tensor.bytes);
+  }
+  return fingerprint.text();
+}
 
 IndexSettings image_index_settings(const Engine& engine, const ImageOptions& options) {
   IndexSettings settings = settings_of(engine, IndexContent::images);

@@ -15,9 +15,11 @@
 
 namespace blip {
 
+/// Tells a model from others: by the sizes of its parts, and of every tensor the name, type, shape,
+/// and three blocks of its bytes: its ends and its middle.
+std::string model_fingerprint(const Engine& engine);
+
 /// How an index of this engine's pictures or texts is described: its kind is left to the caller.
-/// The fingerprint of the model covers the sizes of its parts, and of every tensor the name, type,
-/// shape, and three blocks of its bytes: its ends and its middle.
 /// Throw Error{unsupported} when the checkpoint has no common space for pictures and texts.
 IndexSettings image_index_settings(const Engine& engine, const ImageOptions& options);
 /// `max_length`: tokens that longer texts are cut to; 0: as many as the model has positions for.

@@ -11,6 +11,8 @@
 #include "blip/base/error.h"
 #include "blip/dataset/caption_dataset.h"
 #include "blip/dataset/nlvr_dataset.h"
+#include "blip/dataset/pair_source.h"
+#include "blip/dataset/pair_writer.h"
 #include "blip/dataset/results.h"
 #include "blip/dataset/tar_samples.h"
 #include "blip/dataset/vqa_dataset.h"
@@ -19,6 +21,7 @@ namespace {
 
 /// The readers take files. One in memory would do, where the system has it.
 const std::string& lines_file();
+const std::string& tar_file();
 
 const std::string& scratch_file() {
   static const std::string path = [] {
@@ -29,19 +32,28 @@ const std::string& scratch_file() {
     std::atexit([] {
       unlink(scratch_file().c_str());
       unlink(lines_file().c_str());
+      unlink(tar_file().c_str());
     });
     return name;
   }();
   return path;
 }
 
-/// The same file by a name that says that it holds a row a line.
+/// The same file by another name.
+std::string linked(const char* ending) {
+  const std::string name = scratch_file() + ending;
+  if (symlink(scratch_file().c_str(), name.c_str()) != 0) std::abort();
+  return name;
+}
+
+/// By a name that says that it holds a row a line, or that it is a tar.
 const std::string& lines_file() {
-  static const std::string path = [] {
-    const std::string name = scratch_file() + ".jsonl";
-    if (symlink(scratch_file().c_str(), name.c_str()) != 0) std::abort();
-    return name;
-  }();
+  static const std::string path = linked(".jsonl");
+  return path;
+}
+
+const std::string& tar_file() {
+  static const std::string path = linked(".tar");
   return path;
 }
 
@@ -49,6 +61,17 @@ void read_tar(const std::filesystem::path& file) {
   blip::TarReader reader(file);
   blip::TarSample sample;
   while (reader.next(sample)) {
+  }
+}
+
+void read_pairs(const std::filesystem::path& file) {
+  const blip::PairSource source = blip::PairSource::open(file.string(), {"", 3, false});
+  for (std::size_t part = 0; part < source.parts(); ++part) {
+    blip::PairRecord record;
+    for (const blip::PairReader next = source.read(part); next(record);) {
+      blip::unsafe_below(record.name);
+      if (!record.error && record.file.empty()) record.picture_bytes();
+    }
   }
 }
 
@@ -83,8 +106,14 @@ void read(int kind, const std::filesystem::path& file) {
     case 6:
       read_tar(file);
       break;
-    default:
+    case 7:
       read_lines(lines_file());
+      break;
+    case 8:
+      read_pairs(lines_file());
+      break;
+    default:
+      read_pairs(tar_file());
   }
 }
 
@@ -97,7 +126,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::fwrite(data + 1, 1, size - 1, file);
   std::fclose(file);
   try {
-    read(data[0] % 8, scratch_file());
+    read(data[0] % 10, scratch_file());
   } catch (const blip::Error&) {
   }
   return 0;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <sstream>
 
 #include "blip/base/error.h"
 #include "blip/base/json.h"
+#include "blip/base/random.h"
 #include "blip/dataset/caption_dataset.h"
 #include "blip/dataset/nlvr_dataset.h"
 #include "blip/dataset/text_cleaning.h"
@@ -207,6 +209,16 @@ std::string text_of(TarSample& sample, const std::string& where) {
   return json == sample.files.end() ? "" : text_in(json->second, where);
 }
 
+/// One of the lines that are not blank; empty when there is none.
+std::string one_line(const std::string& text, std::uint64_t draw) {
+  std::vector<std::string> lines;
+  std::istringstream all(text);
+  for (std::string line; std::getline(all, line);) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back(line);
+  }
+  return lines.empty() ? "" : lines[Random(draw).next() % lines.size()];
+}
+
 }  // namespace
 
 void BadRecords::bad(const std::string& reason) {
@@ -270,13 +282,14 @@ std::vector<std::string> list_shards(const std::vector<std::string>& sources) {
   return shards;
 }
 
-Record record_of(TarSample sample, const std::string& shard, const DataOptions& options) {
+Record record_of(TarSample sample, const std::string& shard, const DataOptions& options,
+                 std::uint64_t draw) {
   Record record;
   record.key = shard + ":" + sample.key;
   const auto picture = std::find_if(kPictureEndings.begin(), kPictureEndings.end(),
                                     [&](const char* e) { return sample.files.contains(e); });
   if (picture == kPictureEndings.end()) throw Error(ErrorCode::io, record.key + " has no picture");
-  const std::string text = clean(text_of(sample, record.key), options);
+  const std::string text = clean(one_line(text_of(sample, record.key), draw), options);
   if (text.empty()) throw Error(ErrorCode::io, record.key + " has no text");
   record.text = options.prompt + text;
   record.encoded.push_back(std::move(sample.files[*picture]));

@@ -59,9 +59,11 @@ bool names_shards(const std::string& source);
 /// The shards of all elements, in order. Throws Error{usage, not_found}.
 std::vector<std::string> list_shards(const std::vector<std::string>& sources);
 
-/// A sample's picture and its text ("txt", "caption", or "caption"/"text" of "json").
+/// A sample's picture and its text ("txt", "caption", or "caption"/"text" of "json"); of several
+/// lines the one that `draw` draws.
 /// Throws Error{io} where one is missing or empty.
-Record record_of(TarSample sample, const std::string& shard, const DataOptions& options);
+Record record_of(TarSample sample, const std::string& shard, const DataOptions& options,
+                 std::uint64_t draw);
 
 /// The folder that the pictures of the i-th source lie in; empty: none was given.
 std::string picture_folder(const DataOptions& options, std::size_t source);

@@ -105,7 +105,8 @@ class ShardStream final : public Stream {
     Sample sample = draw(true);
     if (!sample.problem.empty()) return {std::nullopt, sample.problem, random};
     try {
-      return {record_of(std::move(*sample.content), shards_->files[sample.shard], shards_->options),
+      return {record_of(std::move(*sample.content), shards_->files[sample.shard], shards_->options,
+                        random),
               "", random};
     } catch (const Error& e) {
       return {std::nullopt, e.what(), random};

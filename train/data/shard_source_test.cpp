@@ -49,6 +49,18 @@ class ShardSourceTest : public TestFolder {
   BadRecords bad_{1, [](const std::string&) {}};
 };
 
+TEST_F(ShardSourceTest, OfSeveralLinesOneIsDrawnEachTime) {
+  write_shards(1, 1);
+  std::ofstream(folder_ / "content0" / "0-0.txt") << "a cat\n\na dog\r\n";
+  const std::string tar = "tar --sort=name -cf '" + (folder_ / "0.tar").string() + "' -C '" +
+                          (folder_ / "content0").string() + "' .";
+  ASSERT_EQ(std::system(tar.c_str()), 0);
+  const auto texts = take(*source()->open(0, 0), 32);
+  EXPECT_EQ(std::set<std::string>(texts.begin(), texts.end()),
+            (std::set<std::string>{"a cat", "a dog"}));
+  EXPECT_EQ(take(*source()->open(0, 0), 32), texts);
+}
+
 TEST_F(ShardSourceTest, EveryEpochHasEverySampleInAnotherOrder) {
   write_shards(4, 5);
   data_.shuffle_buffer = 6;

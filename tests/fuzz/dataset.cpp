@@ -9,7 +9,9 @@
 #include <string>
 
 #include "blip/base/error.h"
+#include "blip/base/file.h"
 #include "blip/dataset/caption_dataset.h"
+#include "blip/dataset/caption_list.h"
 #include "blip/dataset/nlvr_dataset.h"
 #include "blip/dataset/results.h"
 #include "blip/dataset/tar_samples.h"
@@ -83,6 +85,12 @@ void read(int kind, const std::filesystem::path& file) {
     case 6:
       read_tar(file);
       break;
+    case 7:
+      blip::read_listed(blip::read_file(file, 1 << 20), blip::ListForm::jsonl, "list");
+      break;
+    case 8:
+      blip::read_listed(blip::read_file(file, 1 << 20), blip::ListForm::csv, "list");
+      break;
     default:
       read_lines(lines_file());
   }
@@ -97,7 +105,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::fwrite(data + 1, 1, size - 1, file);
   std::fclose(file);
   try {
-    read(data[0] % 8, scratch_file());
+    read(data[0] % 10, scratch_file());
   } catch (const blip::Error&) {
   }
   return 0;

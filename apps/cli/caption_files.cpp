@@ -8,6 +8,10 @@
 namespace blip::cli {
 namespace {
 
+/// So many captions in a row that could not be written: the disk is full, or went away. Fewer may
+/// be pictures with names that are too long.
+constexpr std::size_t kHopeless = 10;
+
 /// File names can hold line ends, and whatever a terminal obeys.
 std::string printable(std::string_view message) {
   std::string text;
@@ -90,7 +94,7 @@ void CaptionFiles::write(const PictureInput& picture, const std::vector<std::str
     ++(store_->write(picture, captions) ? captioned_ : skipped_);
     unwritten_ = 0;
   } catch (const Error& e) {
-    if (++unwritten_ >= store_->hopeless_after()) throw;
+    if (e.code() == ErrorCode::io && ++unwritten_ == kHopeless) throw;
     fail(e);
   }
 }

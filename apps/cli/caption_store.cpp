@@ -146,13 +146,25 @@ std::vector<std::string> CaptionWords::texts(const PictureInput& picture, const 
 bool CaptionWords::made_before(const PictureInput& picture, const std::string& text,
                                const std::string& caption) const {
   const CaptionFields fields = fields_of(picture, "", caption);
-  const auto [before, after] = template_.around_tags(fields);
-  return text == template_.fill(fields) || (text.size() >= before.size() + after.size() &&
-                                            text.starts_with(before) && text.ends_with(after));
+  // `text` was trimmed when it was read; a mark keeps the inner ends of what surrounds the tags.
+  auto [before, after] = template_.around_tags(fields);
+  before = trimmed(before + '|');
+  after = trimmed('|' + after);
+  before.pop_back();
+  after.erase(0, 1);
+  return text == trimmed(template_.fill(fields)) ||
+         (text.size() >= before.size() + after.size() && text.starts_with(before) &&
+          text.ends_with(after));
 }
 
 std::unique_ptr<CaptionStore> open_caption_store(const CaptionFileFlags& flags) {
   return flags.sidecar.empty() ? open_list(flags) : open_sidecars(flags);
+}
+
+std::string trimmed(std::string text) {
+  text.erase(text.find_last_not_of(kBlanks) + 1);
+  text.erase(0, text.find_first_not_of(kBlanks));
+  return text;
 }
 
 std::string text_beside(const std::filesystem::path& picture, const std::string& ending) {
@@ -163,9 +175,7 @@ std::string text_beside(const std::filesystem::path& picture, const std::string&
   } catch (const Error& e) {
     if (e.code() != ErrorCode::not_found) throw;
   }
-  text.erase(text.find_last_not_of(kBlanks) + 1);
-  text.erase(0, text.find_first_not_of(kBlanks));
-  return text;
+  return trimmed(std::move(text));
 }
 
 }  // namespace blip::cli

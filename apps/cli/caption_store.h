@@ -70,8 +70,6 @@ class CaptionStore {
   virtual bool write(const PictureInput& picture, const std::vector<std::string>& captions) = 0;
   /// All is written.
   virtual void finish() {}
-  /// After so many failures in a row the others would fail as well.
-  virtual std::size_t hopeless_after() const = 0;
 };
 
 /// Throws Error{usage, io}.
@@ -79,6 +77,9 @@ std::unique_ptr<CaptionStore> open_caption_store(const CaptionFileFlags& flags);
 
 std::unique_ptr<CaptionStore> open_sidecars(const CaptionFileFlags& flags);
 std::unique_ptr<CaptionStore> open_list(const CaptionFileFlags& flags);
+
+/// `text` without the blanks and line ends at its ends.
+std::string trimmed(std::string text);
 
 /// The text in the file beside a picture whose name ends in `ending`, without blanks at its ends;
 /// empty when there is no such file. Throws Error{io, too_large}.

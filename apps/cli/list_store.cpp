@@ -51,8 +51,6 @@ class ListStore : public CaptionStore {
       throw Error(ErrorCode::io, "cannot write " + file_.string() + ": " + error.message());
   }
 
-  std::size_t hopeless_after() const override { return 1; }
-
  private:
   /// The old list stays until the new one is whole.
   fs::path written_file() const {

@@ -15,11 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-fs::path whole_path(const fs::path& path) {
-  std::error_code ignored;
-  return fs::absolute(path, ignored).lexically_normal();
-}
-
 std::string joined(const std::vector<std::string>& texts, const std::string& separator) {
   std::string all;
   for (std::size_t i = 0; i < texts.size(); ++i) all += (i == 0 ? "" : separator) + texts[i];
@@ -55,6 +50,9 @@ class Sidecars : public CaptionStore {
   }
 
   bool write(const PictureInput& picture, const std::vector<std::string>& captions) override {
+    std::error_code ignored;
+    // Somebody may have written it meanwhile.
+    if (existing_ == Existing::skip && fs::exists(beside(picture), ignored)) return false;
     const bool renews_tags = words_.needs_tags() && flags_.tags == flags_.sidecar;
     const std::string ours = adds() || renews_tags ? text_beside(picture.path, flags_.sidecar) : "";
     if (renews_tags && words_.made_before(picture, ours, captions.front())) return false;
@@ -62,6 +60,7 @@ class Sidecars : public CaptionStore {
     if (words_.needs_tags() && !renews_tags) tags = text_beside(picture.path, flags_.tags);
     std::string text = joined(words_.texts(picture, tags, captions), "\n");
     if (adds() && !ours.empty()) {
+      text = trimmed(text);
       if (has(ours, text)) return false;
       text = existing_ == Existing::append ? ours + flags_.separator + text
                                            : text + flags_.separator + ours;
@@ -70,9 +69,6 @@ class Sidecars : public CaptionStore {
     return true;
   }
 
-  /// A full disk, or one that went away; a name that is too long is one picture's trouble.
-  std::size_t hopeless_after() const override { return 10; }
-
  private:
   fs::path beside(const PictureInput& picture) const {
     return fs::path(picture.path).replace_extension(flags_.sidecar);
@@ -80,12 +76,13 @@ class Sidecars : public CaptionStore {
 
   /// Throws Error{usage} when another picture has the same sidecar.
   void claim(const PictureInput& picture, const fs::path& sidecar) {
-    const fs::path path = whole_path(picture.path);
-    const auto [owner, fresh] = owners_.try_emplace(whole_path(sidecar).string(), path);
-    if (fresh || owner->second == path) return;
-    throw Error(ErrorCode::usage, picture.name + ": its caption would go where that of " +
-                                      owner->second.filename().string() + " goes, " +
-                                      sidecar.string() +
+    std::error_code ignored;
+    const std::string file = picture.path.filename().string();
+    const std::string place = fs::absolute(sidecar, ignored).lexically_normal().string();
+    const std::string& owner = owners_.try_emplace(place, file).first->second;
+    if (owner == file) return;
+    throw Error(ErrorCode::usage, picture.name + ": its caption would go where that of " + owner +
+                                      " goes, " + sidecar.string() +
                                       "; rename one of them, or write to one file with --metadata");
   }
 
@@ -101,7 +98,7 @@ class Sidecars : public CaptionStore {
   CaptionFileFlags flags_;
   CaptionWords words_;
   Existing existing_;
-  std::unordered_map<std::string, fs::path> owners_;  ///< of each sidecar, its picture
+  std::unordered_map<std::string, std::string> owners_;  ///< the picture of each sidecar
 };
 
 }  // namespace

@@ -20,7 +20,7 @@
 namespace blip {
 namespace {
 
-bool exists(const std::filesystem::path& file) {
+bool is_there(const std::filesystem::path& file) {
   std::error_code ignored;
   return std::filesystem::exists(std::filesystem::symlink_status(file, ignored));
 }
@@ -99,6 +99,26 @@ Record record_at(std::string_view text, std::size_t at) {
                                  " of " + where + " is not " + expected);
 }
 
+/// Whether `tail` can be what is left of a row that append() wrote. What a person wrote is not cut
+/// off.
+bool is_part_of_line(std::string_view tail) {
+  constexpr std::string_view kBegin = R"({"file_name":")";
+  return tail.starts_with(kBegin) || kBegin.starts_with(tail);
+}
+
+/// The same for CSV. A quote that somebody forgot would make one row of all that follow: there are
+/// whole ones among them.
+bool is_part_of_record(std::string_view tail) {
+  constexpr std::size_t kMostBytes = std::size_t{1} << 16;
+  if (!tail.starts_with('"') || tail.size() > kMostBytes) return false;
+  for (std::size_t at = tail.find('\n'); at != std::string_view::npos;
+       at = tail.find('\n', at + 1)) {
+    const Record record = record_at(tail, at + 1);
+    if (record.whole && record.newline && record.fields.size() == 2) return false;
+  }
+  return true;
+}
+
 ListedPictures read_lines(std::string_view content, const std::string& where) {
   ListedPictures listed;
   for (std::size_t number = 1; listed.whole < content.size(); ++number) {
@@ -107,7 +127,7 @@ ListedPictures read_lines(std::string_view content, const std::string& where) {
     const std::string_view line = content.substr(listed.whole, newline - listed.whole);
     if (line.find_first_not_of(" \t\r") != std::string_view::npos) {
       const auto name = name_in_line(line);
-      if (!name && last) break;
+      if (!name && last && is_part_of_line(line)) break;
       if (!name) fail_row(number, where, "an object with a \"file_name\"");
       listed.names.insert(*name);
     }
@@ -119,23 +139,23 @@ ListedPictures read_lines(std::string_view content, const std::string& where) {
 
 ListedPictures read_records(std::string_view content, const std::string& where) {
   ListedPictures listed;
+  if (kHeader.starts_with(content)) {  // or a part of it
+    listed.whole = content == kHeader ? content.size() : 0;
+    return listed;
+  }
   for (std::size_t number = 0; listed.whole < content.size(); ++number) {
+    const std::string_view rest = content.substr(listed.whole);
     const Record record = record_at(content, listed.whole);
-    const bool fits =
-        record.whole && record.fields.size() == 2 &&
-        (number > 0 || (record.fields[0] == "file_name" && record.fields[1] == "text"));
-    const bool blank = record.newline && record.fields.size() == 1 && record.fields[0].empty();
+    const std::vector<std::string>& fields = record.fields;
+    if (number == 0 && (fields.size() != 2 || fields[0] != "file_name" || fields[1] != "text"))
+      fail_row(0, where, "file_name,text");
+    const bool fits = record.whole && fields.size() == 2;
+    const bool blank = record.newline && fields.size() == 1 && fields[0].empty();
     // Both fields of a row that append() wrote are in quotes, so its end can be told.
-    const bool cut =
-        !record.newline && (!fits || (content[listed.whole] == '"' && !content.ends_with('"')));
-    if (cut) {
-      // A part of a header may be the beginning of any file.
-      if (number == 0 && !kHeader.starts_with(content)) fail_row(0, where, "file_name,text");
-      break;
-    }
-    if (!fits && !(blank && number > 0))
-      fail_row(number, where, number == 0 ? "file_name,text" : "two fields: a file's name, a text");
-    if (number > 0 && fits) listed.names.insert(record.fields[0]);
+    const bool closed = record.newline || !rest.starts_with('"') || rest.ends_with('"');
+    if (!record.newline && (!fits || !closed) && is_part_of_record(rest)) break;
+    if (!(fits && closed) && !blank) fail_row(number, where, "two fields: a file's name, a text");
+    if (number > 0 && fits) listed.names.insert(fields[0]);
     listed.whole = record.end;
     listed.lacks_newline = !record.newline;
   }
@@ -174,7 +194,7 @@ ListedPictures read_listed(std::string_view content, ListForm form, const std::s
 CaptionList::CaptionList(std::filesystem::path file, ListForm form)
     : file_(std::move(file)),
       form_(form),
-      began_(!exists(file_)),
+      began_(!is_there(file_)),
       descriptor_(::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
   if (descriptor_ < 0) fail(errno);
   try {

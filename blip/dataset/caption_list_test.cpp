@@ -113,6 +113,10 @@ TEST_F(CaptionListTest, Refuses) {
   EXPECT_NE(message("hello", ListForm::csv), "");
   EXPECT_NE(message("file_name,text\na,b,c\n", ListForm::csv), "");
   EXPECT_EQ(message("file_na", ListForm::csv), "");
+  // What somebody wrote is not taken for the rest of a row.
+  EXPECT_NE(message("file_name,text\n\"a\",\"5\nb,c\nd,e\n", ListForm::csv), "");
+  EXPECT_NE(message("file_name,text\nb.jpg", ListForm::csv), "");
+  EXPECT_NE(message("{\"text\": \"mine\", \"file_name\": \"a\"", ListForm::jsonl), "");
   EXPECT_EQ(read_listed("file_name,text\r\na,b\r\n\r\n", ListForm::csv, "f").names, Names{"a"});
 
   { const CaptionList nothing(file_, ListForm::csv); }

@@ -78,8 +78,8 @@ class Sidecars(FolderTest):
         self.copy("a.png", "b.png")
         (self.photos / "a.txt").write_text("1crab, beach\n")
         for _ in range(2):
-            self.succeed("caption", self.photos, "--sidecar", ".txt", "--append")
-            self.assertEqual((self.text("a.txt"), self.text("b.txt")), (f"1crab, beach, {CRABS_CAPTION}\n", CRABS_CAPTION + "\n"))
+            self.succeed("caption", self.photos, "--sidecar", ".txt", "--append", "--suffix", " ")
+            self.assertEqual((self.text("a.txt"), self.text("b.txt")), (f"1crab, beach, {CRABS_CAPTION}\n", CRABS_CAPTION + " \n"))
         for _ in range(2):
             self.succeed("caption", self.photos, "--sidecar", ".txt", "--prepend", "--separator", r"\n", "--prefix", "see: ")
             self.assertEqual(self.text("b.txt"), f"see: {CRABS_CAPTION}\n{CRABS_CAPTION}\n")

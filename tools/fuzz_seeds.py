@@ -127,7 +127,8 @@ def dataset() -> dict[str, str | bytes]:
             "question_lines": "\7" + "\n".join(map(json.dumps, questions)), "coco": "\0" + json.dumps(coco), "karpathy": "\0" + json.dumps(karpathy), "vqa": "\1" + json.dumps(vqa),
             "authors_vqa": "\1" + json.dumps(authors_vqa), "nlvr": "\2" + json.dumps(nlvr) + "\n",
             "captions": "\3" + json.dumps([{"image_id": 1, "caption": "a cat"}]),
-            "pair_lines": "\x08" + "\n".join(json.dumps(row | {"human": True}) for row in lines), "pair_tar": b"\x09" + tar.getvalue(),
+            "pair_lines": "\x08" + "\n".join(json.dumps(row | {"human": True}) for row in lines), "pair_tar": b"\x0b" + tar.getvalue(),
+            "list_lines": "\x09" + "\n".join(map(json.dumps, lines)), "list_csv": '\x0afile_name,text\r\na.jpg,"a ""cat"", two"\r\n',
             "answers": "\4" + json.dumps([{"question_id": 1, "answer": "yes"}]), "labels": "\5dev-1-0-0,True\n"}
 
 

@@ -1,9 +1,15 @@
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "apps/cli/caption_files.h"
+#include "apps/cli/caption_ranking.h"
+#include "apps/cli/caption_store.h"
 #include "apps/cli/commands.h"
 #include "apps/cli/flags.h"
 #include "apps/cli/picture_rows.h"
@@ -23,6 +29,8 @@ const std::map<std::string, Preset> kPresets = {{"checkpoint", Preset::checkpoin
 struct CaptionFlags {
   PictureFlags pictures;
   GenerationFlags generation;
+  RankingFlags ranking;
+  CaptionFileFlags files;
   Preset preset = Preset::checkpoint;
   CLI::Option* prompt_option = nullptr;
   std::string prompt;
@@ -44,10 +52,20 @@ std::vector<int> known_tokens(const Tokenizer& tokenizer, const char* flag,
   return ids;
 }
 
+/// Nucleus sampling, unless the way to several captions was chosen.
+void ask_for_several(const CaptionFlags& flags, GenerationConfig& generation) {
+  generation.num_return_sequences = flags.ranking.captions;
+  if (flags.generation.given("do_sample") || flags.generation.given("num_beams")) return;
+  generation.num_beams = 1;
+  generation.do_sample = true;
+  generation.top_p = 0.9;
+}
+
 CaptionOptions caption_options(const CaptionFlags& flags, const Engine& engine) {
   CaptionOptions options;
   options.generation = engine.default_generation();
   if (flags.preset == Preset::paper) options = paper_caption_options();
+  if (flags.ranking.captions > 0) ask_for_several(flags, options.generation);
   flags.generation.apply_to(options.generation);
   options.strip_prompt = options.strip_prompt || flags.strip_prompt;
   for (const std::string& words : flags.bad_words) {
@@ -61,28 +79,79 @@ CaptionOptions caption_options(const CaptionFlags& flags, const Engine& engine) 
   return options;
 }
 
-void fill(Row& row, const std::vector<Caption>& captions) {
-  row.findings["captions"] = findings::to_json(captions);
-  for (const Caption& caption : captions) row.lines.push_back(caption.text);
+/// The model with everything that a run asks of it.
+class PictureCaptioner {
+ public:
+  /// Sets flags.pictures.second.
+  explicit PictureCaptioner(CaptionFlags& flags)
+      : flags_(flags),
+        captioner_(Engine::load(flags.pictures.model.path(), flags.pictures.model.options)),
+        options_(caption_options(flags, captioner_.engine())),
+        prompt_(flags.prompt) {
+    if (flags.preset == Preset::paper && flags.prompt_option->count() == 0) prompt_ = kPaperPrompt;
+    captioner_.validate(prompt_, options_);
+    if (!flags.ranking.given()) return;
+    if (!flags.ranking.model.empty()) {
+      flags.pictures.second =
+          Engine::load(flags.ranking.model, {.precision = flags.pictures.model.options.precision});
+    }
+    ranker_.emplace(flags.pictures.second.value_or(captioner_.engine()), flags.ranking);
+  }
+
+  void caption(std::span<PictureRow* const> rows) const {
+    const Context context = flags_.pictures.context();
+    std::vector<CaptionRequest> requests;
+    for (const PictureRow* row : rows) requests.push_back({row->image, prompt_});
+    auto captions = captioner_.caption(requests, options_, context);
+    for (std::size_t i = 0; i < rows.size(); ++i) fill(*rows[i], std::move(captions[i]), context);
+  }
+
+  const Engine& engine() const { return captioner_.engine(); }
+
+ private:
+  void fill(PictureRow& row, std::vector<Caption> captions, const Context& context) const {
+    if (!ranker_) {
+      row.findings["captions"] = findings::to_json(captions);
+      for (const Caption& caption : captions) row.lines.push_back(caption.text);
+      return;
+    }
+    const EncodedImage& image = flags_.pictures.second ? row.second_image : row.image;
+    Json& all = row.findings["captions"] = Json::array();
+    for (const RankedCaption& one : ranker_->rank(image, std::move(captions), context)) {
+      all.push_back(findings::to_json(std::span(&one.caption, 1)).front());
+      all.back()[ranker_->key()] = one.score;
+      if (row.lines.empty()) row.lines.push_back(one.caption.text);
+    }
+  }
+
+  const CaptionFlags& flags_;
+  Captioner captioner_;
+  CaptionOptions options_;
+  std::string prompt_;
+  std::optional<CaptionRanker> ranker_;
+};
+
+int write_files(CaptionFlags& flags, const std::vector<PictureInput>& inputs) {
+  CaptionFiles files(flags.files, flags.format);
+  // Before the model is loaded: a run that goes on may have nothing to do.
+  const std::vector<PictureInput> wanted = files.wanted(inputs);
+  if (!wanted.empty()) {
+    const PictureCaptioner captioner(flags);
+    files.write(flags.pictures, wanted, captioner.engine(),
+                [&](std::span<PictureRow* const> rows) { captioner.caption(rows); });
+  }
+  return files.finish();
 }
 
-int run(const CaptionFlags& flags) {
+int run(CaptionFlags& flags) {
   install_stop_handler();
+  const bool several = flags.ranking.captions > 1 || flags.generation.given("num_return_sequences");
+  flags.files.check(several && !flags.ranking.given());
   const std::vector<PictureInput> inputs = flags.pictures.inputs();
-  const ModelFlags& model = flags.pictures.model;
-  const Captioner captioner(Engine::load(model.path(), model.options));
-  const CaptionOptions options = caption_options(flags, captioner.engine());
-  const bool paper = flags.preset == Preset::paper && flags.prompt_option->count() == 0;
-  const std::string prompt = paper ? std::string(kPaperPrompt) : flags.prompt;
-  captioner.validate(prompt, options);
+  if (flags.files.given()) return write_files(flags, inputs);
+  const PictureCaptioner captioner(flags);
   return write_rows(flags.pictures, inputs, captioner.engine(), flags.format,
-                    [&](std::span<PictureRow* const> rows) {
-                      std::vector<CaptionRequest> requests;
-                      for (const PictureRow* row : rows) requests.push_back({row->image, prompt});
-                      const auto captions =
-                          captioner.caption(requests, options, flags.pictures.context());
-                      for (std::size_t i = 0; i < rows.size(); ++i) fill(*rows[i], captions[i]);
-                    });
+                    [&](std::span<PictureRow* const> rows) { captioner.caption(rows); });
 }
 
 }  // namespace
@@ -95,6 +164,7 @@ void add_caption_command(CLI::App& app, int& status) {
       command->add_option("--prompt", flags->prompt, "how the description begins");
   command->add_flag("--strip-prompt", flags->strip_prompt, "leave the prompt out of the text");
   add_format_flag(*command, flags->format);
+  flags->files.add_to(*command);
   command
       ->add_option("--preset", flags->preset,
                    "settings to start from: the checkpoint's, or the paper's (prompt \"a picture "
@@ -111,6 +181,7 @@ void add_caption_command(CLI::App& app, int& status) {
       ->add_option("--forced-prefix", flags->forced_prefix,
                    "first words of the generated text, counted and scored as generated")
       ->group("Generation");
+  flags->ranking.add_to(*command);
   command->callback([flags, &status] { status = run(*flags); });
 }
 

@@ -1,7 +1,6 @@
 #include <cstdio>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -105,6 +104,16 @@ std::string in_words(const DescriptionProgress& progress) {
   return "round " + std::to_string(progress.round) + " of " + std::to_string(progress.rounds);
 }
 
+Engine load_matcher(const DescribeFlags& flags) {
+  Engine matcher =
+      Engine::load(flags.matcher, {.precision = flags.pictures.model.options.precision});
+  if (!judge_by(matcher, {}).confidences) {
+    throw Error(ErrorCode::unsupported,
+                "--matcher " + flags.matcher + " has no heads that compare pictures and texts");
+  }
+  return matcher;
+}
+
 /// Describes pictures one after the other.
 class PictureDescriber {
  public:
@@ -116,19 +125,12 @@ class PictureDescriber {
         status_(pictures),
         pictures_(pictures) {
     describer_.validate(options_);
-    if (flags.matcher.empty()) return;
-    matcher_ = Engine::load(flags.matcher, {.precision = flags.pictures.model.options.precision});
-    if (!judge_by(*matcher_, {}).confidences) {
-      throw Error(ErrorCode::unsupported,
-                  "--matcher " + flags.matcher + " has no heads that compare pictures and texts");
-    }
   }
 
   void describe(PictureRow& row) {
     const Context context = flags_.pictures.context();
     DescriptionRequest request{row.image, {}};
-    if (matcher_)
-      request.judge = judge_by(*matcher_, matcher_->encode({&row.pixels, 1}, context).front());
+    if (flags_.pictures.second) request.judge = judge_by(*flags_.pictures.second, row.second_image);
     const std::string place =
         "picture " + std::to_string(++done_) + " of " + std::to_string(pictures_) + ": ";
     Description description = describer_.describe(
@@ -155,7 +157,6 @@ class PictureDescriber {
   Engine engine_;
   Describer describer_;
   DescriptionOptions options_;
-  std::optional<Engine> matcher_;
   Progress status_;
   std::size_t pictures_;
   std::size_t done_ = 0;
@@ -175,7 +176,7 @@ int run(DescribeFlags& flags) {
   install_stop_handler();
   const std::vector<PictureInput> inputs = flags.pictures.inputs();
   flags.pictures.batch_size = 1;  // a description's prompts are a batch of their own
-  flags.pictures.keep_pixels = !flags.matcher.empty();
+  if (!flags.matcher.empty()) flags.pictures.second = load_matcher(flags);
   PictureDescriber describer(flags, inputs.size());
   return write_rows(flags.pictures, inputs, describer.engine(), flags.format,
                     [&](std::span<PictureRow* const> rows) {

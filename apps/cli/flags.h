@@ -39,9 +39,10 @@ class GenerationFlags {
   /// or new tokens) replaces the checkpoint's in the other form.
   /// Throws Error{usage} for both forms, and for a flag that does nothing with the others.
   void apply_to(GenerationConfig& config) const;
+  /// Whether the flag of a field, such as "num_beams", was given.
+  bool given(std::string_view field) const;
 
  private:
-  bool given(std::string_view field) const;
   void check(const GenerationConfig& config) const;
 
   GenerationConfig given_;

@@ -20,6 +20,13 @@ constexpr Example kExamples[] = {
     {"caption", "describe a picture", "blip caption photo.jpg"},
     {"caption", "every picture below a folder, with scores, one JSON object a line",
      "blip caption -r photos/ --num-beams 3 --format jsonl > captions.jsonl"},
+    {"caption", "a .txt beside every picture that has none; run it again to go on",
+     "blip caption -r photos/ --sidecar .txt --model blip-image-captioning-large"},
+    {"caption", "captions before the tags that lie beside the pictures",
+     "blip caption -r photos/ --sidecar .txt --prepend --prefix \"a photo of \""},
+    {"caption", "the best of 40 sampled captions, as another model judges them",
+     "blip caption -r photos/ --metadata photos/metadata.jsonl --captions 40 --rank itm "
+     "--rank-model blip-itm-base-coco"},
     {"describe", "a long description of a picture",
      "blip describe photo.jpg --model blip-image-captioning-large"},
     {"describe", "only what another model agrees with, each sentence with its confidence",

@@ -1,10 +1,14 @@
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "apps/cli/commands.h"
+#include "apps/cli/kohya_names.h"
 #include "blip/base/error.h"
 
 namespace {
@@ -56,7 +60,10 @@ int main(int argc, char** argv) {
   blip::cli::add_help_command(app, status);
   blip::cli::add_completion_command(app, status);
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> arguments =
+        blip::cli::without_kohya_names(std::vector<std::string>(argv + 1, argv + argc));
+    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+    app.parse(std::move(arguments));
     std::fflush(stdout);
     if (std::ferror(stdout) != 0)
       return fail("cannot write to standard output", blip::ErrorCode::io);

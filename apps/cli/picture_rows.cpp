@@ -1,25 +1,39 @@
 #include "apps/cli/picture_rows.h"
 
 #include <algorithm>
+#include <chrono>
 #include <new>
 #include <utility>
 
+#include "apps/cli/picture_reader.h"
 #include "apps/cli/stop.h"
+#include "blip/image/image_processor.h"
 
 namespace blip::cli {
 namespace {
 
-PictureRow encode(const PictureInput& input, const PictureFlags& flags, const Engine& engine) {
+constexpr std::size_t kMostAhead = 16;  // 1.8 MB each, at 384 x 384
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+EncodedImage encode(const FloatBuffer& pixel_values, const Engine& engine, const Context& context) {
+  const ImageProcessorConfig& size = engine.image_processor().config();
+  return engine.encode_pixel_values(pixel_values.span(), size.height, size.width, context);
+}
+
+PictureRow to_row(const PictureInput& input, ReadPicture picture, const PictureFlags& flags,
+                  const Engine& engine) {
   PictureRow row;
   row.subject = {{"path", input.name}};
   row.label = input.name;
+  row.error = std::move(picture.error);
+  if (row.error) return row;
   try {
-    Image image = load_input(input, flags.image.options);
-    row.image = engine.encode({&image, 1}, flags.context()).front();
-    if (flags.keep_pixels) row.pixels = std::move(image);
-  } catch (const Error& e) {
-    if (e.code() == ErrorCode::cancelled) throw;
-    row.error = std::make_unique<Error>(e);
+    row.image = encode(picture.pixel_values[0], engine, flags.context());
+    if (flags.second)
+      row.second_image = encode(picture.pixel_values[1], *flags.second, flags.context());
   } catch (const std::bad_alloc&) {
     row.error = std::make_unique<Error>(ErrorCode::too_large, input.name + ": out of memory");
   }
@@ -48,20 +62,32 @@ Context PictureFlags::context() const {
   return {model.num_threads, &stop_requested()};
 }
 
-void for_each_batch(
+StageSeconds for_each_batch(
     const PictureFlags& flags, std::span<const PictureInput> inputs, const Engine& engine,
     const std::function<void(std::span<PictureRow> rows, Progress& progress)>& take) {
   Progress progress(inputs.size());
+  std::vector<const ImageProcessor*> processors = {&engine.image_processor()};
+  if (flags.second) processors.push_back(&flags.second->image_processor());
+  PictureReader reader(inputs, flags.image.options, std::move(processors),
+                       std::min(flags.batch_size, kMostAhead), flags.context());
+  StageSeconds sum;
   for (std::size_t done = 0; done < inputs.size();) {
     const std::size_t end = std::min(done + flags.batch_size, inputs.size());
     std::vector<PictureRow> rows;
     while (done < end) {
-      flags.context().check_stop();
-      rows.push_back(encode(inputs[done++], flags, engine));
+      const double asked = seconds();
+      ReadPicture picture = reader.next();
+      const double read = seconds();
+      sum.decode += picture.decode_seconds;
+      sum.preprocess += picture.preprocess_seconds;
+      rows.push_back(to_row(inputs[done++], std::move(picture), flags, engine));
+      sum.wait += read - asked;
+      sum.vision += seconds() - read;
       progress.update(done);
     }
     take(rows, progress);
   }
+  return sum;
 }
 
 int write_rows(const PictureFlags& flags, std::span<const PictureInput> inputs,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,7 +22,7 @@ struct PictureFlags {
   std::size_t batch_size = 8;
   ModelFlags model;
   ImageFlags image;
-  bool keep_pixels = false;  ///< not a flag: rows have the decoded picture, too
+  std::optional<Engine> second;  ///< not a flag: another model that looks at the pictures
 
   /// Returns the option of PATH, which is required.
   CLI::Option* add_to(CLI::App& command);
@@ -30,14 +31,24 @@ struct PictureFlags {
 };
 
 struct PictureRow : Row {
-  EncodedImage image;  ///< unless there is an error
-  Image pixels;        ///< only with PictureFlags::keep_pixels
+  EncodedImage image;         ///< unless there is an error
+  EncodedImage second_image;  ///< by PictureFlags::second, where there is one
+};
+
+/// What became of the time. Decoding and preprocessing go on beside the model; the others follow
+/// one another.
+struct StageSeconds {
+  double decode = 0;
+  double preprocess = 0;
+  double wait = 0;    ///< of the model for a picture
+  double vision = 0;  ///< the vision encoder
 };
 
 /// Loads and encodes the pictures, shows progress, and hands over a batch of rows at a time, in
-/// order; pictures that cannot be decoded have the reason. `take` clears the progress before it
-/// writes to the terminal. Throws Error{cancelled}.
-void for_each_batch(
+/// order; pictures that cannot be decoded have the reason. Pictures are read ahead of the model, on
+/// other threads. `take` clears the progress before it writes to the terminal. Throws
+/// Error{cancelled}.
+StageSeconds for_each_batch(
     const PictureFlags& flags, std::span<const PictureInput> inputs, const Engine& engine,
     const std::function<void(std::span<PictureRow> rows, Progress& progress)>& take);
 

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <fstream>
 
@@ -48,9 +49,11 @@ class Descriptor {
 /// scope.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::filesystem::path& file) : path_(file) {
+  explicit TemporaryFile(const std::filesystem::path& file) {
     static std::atomic<unsigned> count{0};
-    path_ += ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+    const std::string end = ".tmp" + std::to_string(::getpid()) + "-" + std::to_string(count++);
+    // A name may be as long as the system allows, and so no longer with an addition.
+    path_ = file.parent_path() / (file.filename().string().substr(0, NAME_MAX - end.size()) + end);
   }
   ~TemporaryFile() { ::unlink(path_.c_str()); }
   TemporaryFile(const TemporaryFile&) = delete;

@@ -13,7 +13,18 @@ namespace {
 constexpr std::string_view kExtensions[] = {".jpg",  ".jpeg", ".jpe", ".png", ".webp", ".tif",
                                             ".tiff", ".gif",  ".bmp", ".ppm", ".pgm",  ".pnm"};
 
-bool is_picture(const std::filesystem::path& file) {
+template <class Iterator>
+void collect(Iterator entries, std::vector<std::filesystem::path>& found) {
+  for (const std::filesystem::directory_entry& entry : entries) {
+    std::error_code ignored;
+    if (entry.is_regular_file(ignored) && is_picture_name(entry.path()))
+      found.push_back(entry.path());
+  }
+}
+
+}  // namespace
+
+bool is_picture_name(const std::filesystem::path& file) {
   std::string extension = file.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -21,16 +32,6 @@ bool is_picture(const std::filesystem::path& file) {
   return std::find(std::begin(kExtensions), std::end(kExtensions), extension) !=
          std::end(kExtensions);
 }
-
-template <class Iterator>
-void collect(Iterator entries, std::vector<std::filesystem::path>& found) {
-  for (const std::filesystem::directory_entry& entry : entries) {
-    std::error_code ignored;
-    if (entry.is_regular_file(ignored) && is_picture(entry.path())) found.push_back(entry.path());
-  }
-}
-
-}  // namespace
 
 std::vector<std::filesystem::path> pictures_in(const std::filesystem::path& folder,
                                                bool recursive) {

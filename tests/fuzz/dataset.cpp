@@ -9,7 +9,9 @@
 #include <string>
 
 #include "blip/base/error.h"
+#include "blip/base/file.h"
 #include "blip/dataset/caption_dataset.h"
+#include "blip/dataset/caption_list.h"
 #include "blip/dataset/nlvr_dataset.h"
 #include "blip/dataset/pair_source.h"
 #include "blip/dataset/pair_writer.h"
@@ -112,6 +114,12 @@ void read(int kind, const std::filesystem::path& file) {
     case 8:
       read_pairs(lines_file());
       break;
+    case 9:
+      blip::read_listed(blip::read_file(file, 1 << 20), blip::ListForm::jsonl, "list");
+      break;
+    case 10:
+      blip::read_listed(blip::read_file(file, 1 << 20), blip::ListForm::csv, "list");
+      break;
     default:
       read_pairs(tar_file());
   }
@@ -126,7 +134,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::fwrite(data + 1, 1, size - 1, file);
   std::fclose(file);
   try {
-    read(data[0] % 10, scratch_file());
+    read(data[0] % 12, scratch_file());
   } catch (const blip::Error&) {
   }
   return 0;

@@ -1,0 +1,77 @@
+#include <cstdio>
+#include <system_error>
+
+#include "apps/cli/caption_store.h"
+#include "blip/base/error.h"
+#include "blip/dataset/caption_list.h"
+
+namespace blip::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One file with a row for each picture, whose name is relative to the file's folder.
+class ListStore : public CaptionStore {
+ public:
+  explicit ListStore(const CaptionFileFlags& flags)
+      : flags_(flags),
+        words_(flags),
+        file_(flags.csv.empty() ? flags.metadata : flags.csv),
+        folder_(fs::absolute(file_).lexically_normal().parent_path()),
+        list_(written_file(), flags.csv.empty() ? ListForm::jsonl : ListForm::csv) {
+    const std::string name = written_file().string();
+    if (list_.cut_off() > 0)
+      std::fprintf(stderr, "blip: %s: %zu bytes of a row that was not whole are cut off\n",
+                   name.c_str(), list_.cut_off());
+    if (flags_.overwrite && list_.size() > 0)
+      std::fprintf(stderr,
+                   "blip: goes on with %s, which an earlier run left (delete it to begin "
+                   "anew)\n",
+                   name.c_str());
+  }
+
+  bool wants(const PictureInput& picture) override {
+    if (picture.path.empty())
+      throw Error(ErrorCode::usage,
+                  "a picture on standard input has no name for " + file_.string());
+    return !list_.has(name_of(picture));
+  }
+
+  bool write(const PictureInput& picture, const std::vector<std::string>& captions) override {
+    const std::string tags = words_.needs_tags() ? text_beside(picture.path, flags_.tags) : "";
+    list_.append(name_of(picture), words_.texts(picture, tags, captions));
+    return true;
+  }
+
+  void finish() override {
+    if (!flags_.overwrite) return;
+    std::error_code error;
+    fs::rename(written_file(), file_, error);
+    if (error)
+      throw Error(ErrorCode::io, "cannot write " + file_.string() + ": " + error.message());
+  }
+
+ private:
+  /// The old list stays until the new one is whole.
+  fs::path written_file() const {
+    return flags_.overwrite ? fs::path(file_.string() + ".partial") : file_;
+  }
+
+  std::string name_of(const PictureInput& picture) const {
+    return fs::absolute(picture.path).lexically_normal().lexically_relative(folder_).string();
+  }
+
+  CaptionFileFlags flags_;
+  CaptionWords words_;
+  fs::path file_;
+  fs::path folder_;
+  CaptionList list_;
+};
+
+}  // namespace
+
+std::unique_ptr<CaptionStore> open_list(const CaptionFileFlags& flags) {
+  return std::make_unique<ListStore>(flags);
+}
+
+}  // namespace blip::cli

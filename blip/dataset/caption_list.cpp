@@ -1,0 +1,264 @@
+#include "blip/dataset/caption_list.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+#include <utf8proc.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "blip/base/error.h"
+#include "blip/base/file.h"
+#include "blip/base/json.h"
+
+namespace blip {
+namespace {
+
+bool is_there(const std::filesystem::path& file) {
+  std::error_code ignored;
+  return std::filesystem::exists(std::filesystem::symlink_status(file, ignored));
+}
+
+constexpr std::size_t kMaxBytes = std::size_t{8} << 30;
+constexpr std::string_view kHeader = "file_name,text\n";
+
+bool is_utf8(std::string_view text) {
+  while (!text.empty()) {
+    utf8proc_int32_t code = 0;
+    const auto size = utf8proc_iterate(reinterpret_cast<const std::uint8_t*>(text.data()),
+                                       static_cast<utf8proc_ssize_t>(text.size()), &code);
+    if (size <= 0) return false;
+    text.remove_prefix(static_cast<std::size_t>(size));
+  }
+  return true;
+}
+
+/// The name of the picture in a line; nothing where it is no row of a list.
+std::optional<std::string> name_in_line(std::string_view line) {
+  try {
+    const Json row = parse_json(line, "");
+    if (!row.is_object() || !row.contains("file_name") || !row["file_name"].is_string()) return {};
+    return row["file_name"].get<std::string>();
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+/// The fields of one record of a CSV file.
+struct Record {
+  std::vector<std::string> fields;
+  std::size_t end = 0;   ///< where the next begins
+  bool whole = true;     ///< no quote is left open
+  bool newline = false;  ///< at its end
+};
+
+/// Takes a field in quotes from `text` at `at`, after the first quote. False: it does not end.
+bool take_quoted(std::string_view text, std::size_t& at, std::string& field) {
+  while (at < text.size()) {
+    if (text[at] != '"') {
+      field += text[at++];
+    } else if (at + 1 < text.size() && text[at + 1] == '"') {
+      field += '"';
+      at += 2;
+    } else {
+      ++at;
+      return true;
+    }
+  }
+  return false;
+}
+
+Record record_at(std::string_view text, std::size_t at) {
+  Record record;
+  std::string field;
+  for (; at < text.size() && text[at] != '\n';) {
+    if (text[at] == '"' && field.empty()) {
+      record.whole = take_quoted(text, ++at, field);
+    } else if (text[at] == ',') {
+      record.fields.push_back(std::exchange(field, ""));
+      ++at;
+    } else {
+      field += text[at++];
+    }
+  }
+  record.newline = at < text.size();
+  if (record.newline && field.ends_with('\r')) field.pop_back();
+  record.fields.push_back(std::move(field));
+  record.end = at + (record.newline ? 1 : 0);
+  return record;
+}
+
+[[noreturn]] void fail_row(std::size_t number, const std::string& where, const char* expected) {
+  throw Error(ErrorCode::io, (number == 0 ? "the first row" : "row " + std::to_string(number)) +
+                                 " of " + where + " is not " + expected);
+}
+
+/// Whether `tail` can be what is left of a row that append() wrote. What a person wrote is not cut
+/// off.
+bool is_part_of_line(std::string_view tail) {
+  constexpr std::string_view kBegin = R"({"file_name":")";
+  return tail.starts_with(kBegin) || kBegin.starts_with(tail);
+}
+
+/// The same for CSV. A quote that somebody forgot would make one row of all that follow: there are
+/// whole ones among them.
+bool is_part_of_record(std::string_view tail) {
+  constexpr std::size_t kMostBytes = std::size_t{1} << 16;
+  if (!tail.starts_with('"') || tail.size() > kMostBytes) return false;
+  for (std::size_t at = tail.find('\n'); at != std::string_view::npos;
+       at = tail.find('\n', at + 1)) {
+    const Record record = record_at(tail, at + 1);
+    if (record.whole && record.newline && record.fields.size() == 2) return false;
+  }
+  return true;
+}
+
+ListedPictures read_lines(std::string_view content, const std::string& where) {
+  ListedPictures listed;
+  for (std::size_t number = 1; listed.whole < content.size(); ++number) {
+    const std::size_t newline = content.find('\n', listed.whole);
+    const bool last = newline == std::string_view::npos;
+    const std::string_view line = content.substr(listed.whole, newline - listed.whole);
+    if (line.find_first_not_of(" \t\r") != std::string_view::npos) {
+      const auto name = name_in_line(line);
+      if (!name && last && is_part_of_line(line)) break;
+      if (!name) fail_row(number, where, "an object with a \"file_name\"");
+      listed.names.insert(*name);
+    }
+    listed.whole = last ? content.size() : newline + 1;
+    listed.lacks_newline = last;
+  }
+  return listed;
+}
+
+ListedPictures read_records(std::string_view content, const std::string& where) {
+  ListedPictures listed;
+  if (kHeader.starts_with(content)) {  // or a part of it
+    listed.whole = content == kHeader ? content.size() : 0;
+    return listed;
+  }
+  for (std::size_t number = 0; listed.whole < content.size(); ++number) {
+    const std::string_view rest = content.substr(listed.whole);
+    const Record record = record_at(content, listed.whole);
+    const std::vector<std::string>& fields = record.fields;
+    if (number == 0 && (fields.size() != 2 || fields[0] != "file_name" || fields[1] != "text"))
+      fail_row(0, where, "file_name,text");
+    const bool fits = record.whole && fields.size() == 2;
+    const bool blank = record.newline && fields.size() == 1 && fields[0].empty();
+    // Both fields of a row that append() wrote are in quotes, so its end can be told.
+    const bool closed = record.newline || !rest.starts_with('"') || rest.ends_with('"');
+    if (!record.newline && (!fits || !closed) && is_part_of_record(rest)) break;
+    if (!(fits && closed) && !blank) fail_row(number, where, "two fields: a file's name, a text");
+    if (number > 0 && fits) listed.names.insert(fields[0]);
+    listed.whole = record.end;
+    listed.lacks_newline = !record.newline;
+  }
+  return listed;
+}
+
+std::string in_csv_quotes(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return quoted + '"';
+}
+
+/// `text` with U+FFFD for what is not UTF-8, as JSON has it.
+std::string utf8(const std::string& text) {
+  return is_utf8(text) ? text : Json::parse(dump(Json(text))).get<std::string>();
+}
+
+std::string row_of(const std::string& name, std::span<const std::string> captions, ListForm form) {
+  if (form == ListForm::jsonl) {
+    const Json text = captions.size() == 1
+                          ? Json(captions.front())
+                          : Json(std::vector<std::string>(captions.begin(), captions.end()));
+    return dump({{"file_name", name}, {"text", text}}) + '\n';
+  }
+  std::string text;
+  for (const std::string& caption : captions) text += (text.empty() ? "" : "\n") + utf8(caption);
+  return in_csv_quotes(name) + ',' + in_csv_quotes(text) + '\n';
+}
+
+}  // namespace
+
+ListedPictures read_listed(std::string_view content, ListForm form, const std::string& where) {
+  return form == ListForm::jsonl ? read_lines(content, where) : read_records(content, where);
+}
+
+CaptionList::CaptionList(std::filesystem::path file, ListForm form)
+    : file_(std::move(file)),
+      form_(form),
+      began_(!is_there(file_)),
+      descriptor_(::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+  if (descriptor_ < 0) fail(errno);
+  try {
+    open_list();
+  } catch (...) {
+    close_list();
+    throw;
+  }
+}
+
+CaptionList::~CaptionList() {
+  close_list();
+}
+
+void CaptionList::close_list() {
+  if (began_ && listed_.names.empty()) ::unlink(file_.c_str());
+  ::close(descriptor_);
+}
+
+void CaptionList::fail(int error) const {
+  throw Error(ErrorCode::io, "cannot write " + file_.string() + ": " + std::strerror(error));
+}
+
+void CaptionList::open_list() {
+  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0)
+    throw Error(ErrorCode::usage, file_.string() + " is in use by another run");
+  const std::string content = read_file(file_, kMaxBytes);
+  listed_ = read_listed(content, form_, file_.string());
+  size_ = listed_.whole;
+  cut_off_ = content.size() - listed_.whole;
+  if (cut_off_ > 0 && ::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0) fail(errno);
+  if (size_ == 0 && form_ == ListForm::csv) write(kHeader);
+  if (listed_.lacks_newline) write("\n");
+}
+
+bool CaptionList::has(const std::string& name) const {
+  if (!is_utf8(name)) {
+    throw Error(ErrorCode::unsupported, "the picture's name is not UTF-8, as " + file_.string() +
+                                            " has to be: " + in_quotes(name));
+  }
+  return listed_.names.contains(name);
+}
+
+void CaptionList::append(const std::string& name, std::span<const std::string> captions) {
+  write(row_of(name, captions, form_));
+  listed_.names.insert(name);
+}
+
+void CaptionList::write(std::string_view bytes) {
+  std::size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t n = ::pwrite(descriptor_, bytes.data() + done, bytes.size() - done,
+                               static_cast<off_t>(size_ + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      const int error = errno;
+      // The part of a row that went before a full disk. Where this fails too, the next run mends
+      // it.
+      [[maybe_unused]] const int ignored = ::ftruncate(descriptor_, static_cast<off_t>(size_));
+      fail(error);
+    }
+    done += static_cast<std::size_t>(n);
+  }
+  size_ += bytes.size();
+}
+
+}  // namespace blip

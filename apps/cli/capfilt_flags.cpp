@@ -1,4 +1,4 @@
-#include "apps/cli/capfilt_h"
+#include "apps/cli/capfilt_flags.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -103,7 +103,7 @@ class SketchScan {
   std::vector<std::uint8_t> tables_;
   std::vector<std::uint32_t> counts_;
   std::vector<Neighbour> found_;
-  std::uint16_t sums_[kChunk * kLookupRows];
+  std::uint16_t sums_[kChunk * kLookupRows] = {};
 };
 
 /// The rows of `candidates` by their codes, in no order.

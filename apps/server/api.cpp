@@ -95,8 +95,11 @@ class Counted final : public Exchange {
 
 }  // namespace
 
+// A name may begin with "127." too ("127.example.org") and belong to anyone.
 bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
+  const bool v4 =
+      host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos;
+  return v4 || host == "localhost" || host == "::1" || host == "[::1]";
 }
 
 HttpResponse event_stream() {

@@ -159,7 +159,8 @@ class Answers(ServeTest):
         self.assertEqual((info["tasks"]["caption"], info["tasks"]["vqa"]), ("default", None))
 
     def test_other_sites_pages_are_not_answered(self):
-        for headers, status in [({"Host": "evil.example"}, 403), ({"Origin": "https://evil.example"}, 403), ({"Origin": "null"}, 403),
+        for headers, status in [({"Host": "evil.example"}, 403), ({"Host": "127.evil.example"}, 403), ({"Origin": "https://evil.example"}, 403),
+                                ({"Origin": "null"}, 403), ({"Host": "127.0.0.2"}, 200),
                                 ({"Host": f"localhost:{self.service.port}"}, 200), ({"Host": f"[::1]:{self.service.port}"}, 200),
                                 ({"Origin": f"http://127.0.0.1:{self.service.port}"}, 200)]:
             self.assertEqual(self.service.ask("GET", "/v1/info", headers=headers).status, status, headers)

@@ -275,6 +275,21 @@ class Network(ServeTest):
         answer = self.service.post("/v1/caption", (bytes(3 << 20), {}))
         self.assertEqual((answer.status, answer.error), (413, "too_large"))
 
+    def test_large_bodies_that_do_not_come_keep_nobody_out(self):
+        service = self.serve()
+        announced = [service.connect() for _ in range(8)]
+        try:
+            for s in announced:
+                s.sendall(b"POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000000\r\n\r\nthe first words")
+            service.until(lambda: service.metric("blip_connections") >= 9)
+            half = len(CRABS) // 2  # in pieces: how large it is, is not said before
+            answer = service.ask("POST", "/v1/caption", iter([CRABS[:half], CRABS[half:]]), {"Content-Type": "image/png"})
+            self.assertEqual(answer.status, 200, answer.body)
+            self.assertLess(service.metric("blip_body_bytes"), 1000)
+        finally:
+            for s in announced:
+                s.close()
+
     def test_one_connection_serves_many(self):
         with self.service.connect() as s:
             s.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)

@@ -393,7 +393,7 @@ class Interrupted(ServeTest):
         self.addCleanup(half.close)
         half.sendall(b"POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc")
         late = [service.connect() for _ in range(3)]
-        service.until(lambda: service.metric("blip_body_bytes") == 1000)
+        service.until(lambda: service.metric("blip_body_bytes") == 3)
         service.process.send_signal(signal.SIGTERM)
         self.assertEqual(half.recv(10), b"")
         self.assertEqual(service.process.wait(timeout=5), 0)

@@ -90,7 +90,8 @@ void add_serve_command(CLI::App& app, int& status) {
   command->add_option("--host", flags->http.host, "address to listen at; 0.0.0.0: from everywhere")
       ->capture_default_str();
   command->add_option("--port", flags->http.port, "port; 0: any that is free")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(CLI::Range(0, 65535));
   flags->service.add_to(*command);
   flags->service.polish.add_to(*command);
   command->add_option("--index", flags->service.index, "index to search in (see blip index)");

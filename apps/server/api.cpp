@@ -95,8 +95,11 @@ class Counted final : public Exchange {
 
 }  // namespace
 
+// A name may begin with "127." too ("127.example.org") and belong to anyone.
 bool is_loopback(std::string_view host) {
-  return host == "localhost" || host == "::1" || host == "[::1]" || host.starts_with("127.");
+  const bool v4 =
+      host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos;
+  return v4 || host == "localhost" || host == "::1" || host == "[::1]";
 }
 
 HttpResponse event_stream() {
@@ -183,10 +186,13 @@ std::optional<HttpResponse> Api::refuse(const HttpRequest& request) {
   if (found.route->work && !knows_token(request))
     return refused(error_response({401, "unauthorized", "the service asks for its token"}, shape));
   if (found.route->work && takes_too_much(request.client)) {
-    return refused(error_response({429, "rate_limited",
-                                   "a client may send so many requests a minute: " +
-                                       std::to_string(options_.requests_per_minute)},
-                                  shape));
+    const std::size_t most = options_.requests_per_minute;
+    HttpResponse response =
+        error_response({429, "rate_limited",
+                        "a client may send so many requests a minute: " + std::to_string(most)},
+                       shape);
+    response.headers = {{"Retry-After", std::to_string((60 + most - 1) / most)}};
+    return refused(std::move(response));
   }
   return {};
 }

@@ -13,8 +13,9 @@ namespace {
 constexpr int kMostSequences = 16;
 
 [[noreturn]] void refuse(const char* name, const std::string& expected, const Json& got) {
-  throw Error(ErrorCode::usage, "\"" + std::string(name) + "\" must be " + expected + ", but is " +
-                                    in_quotes(dump(got)));
+  throw Error(ErrorCode::usage,
+              "\"" + std::string(name) + "\" must be " + expected + ", but is " +
+                  in_quotes(got.is_string() ? got.get<std::string>() : dump(got)));
 }
 
 /// The number or the flag that a form's text stands for; other values as they are.

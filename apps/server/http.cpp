@@ -16,6 +16,8 @@ namespace http = beast::http;
 using tcp = net::ip::tcp;
 using boost::system::error_code;
 
+using BodyParser = http::request_parser<http::string_body>;
+
 constexpr std::size_t kHeadBytes = 16 * 1024;
 
 HttpRequest head_of(const http::request<http::string_body>& message, const tcp::socket& socket) {
@@ -35,16 +37,19 @@ HttpRequest head_of(const http::request<http::string_body>& message, const tcp::
 /// Gives back what it holds of a shared budget.
 class Hold {
  public:
-  Hold(std::atomic<std::size_t>& budget, std::size_t amount) : budget_(budget), amount_(amount) {
-    budget_ += amount_;
-  }
+  explicit Hold(std::atomic<std::size_t>& budget) : budget_(budget) {}
   ~Hold() { budget_ -= amount_; }
   Hold(const Hold&) = delete;
   Hold& operator=(const Hold&) = delete;
 
+  void grow_to(std::size_t amount) {
+    budget_ += amount - amount_;
+    amount_ = amount;
+  }
+
  private:
   std::atomic<std::size_t>& budget_;
-  std::size_t amount_;
+  std::size_t amount_ = 0;
 };
 
 }  // namespace
@@ -67,6 +72,7 @@ struct HttpServer::Data {
   net::awaitable<void> accept();
   net::awaitable<void> serve(tcp::socket socket);
   net::awaitable<bool> next_request(Connection& c);
+  net::awaitable<void> read_body(Connection& c, BodyParser& parser, Hold& held, error_code& failed);
   net::awaitable<void> work(Connection& c, HttpRequest request, unsigned version);
   net::awaitable<void> turn_away(Connection& c, const HttpRequest& request, bool has_body,
                                  unsigned version);
@@ -234,7 +240,7 @@ HttpResponse HttpServer::Data::head_problem(error_code failed) {
 // Reads a request and answers it; false when the connection is to be closed. The caller has set the
 // time in which the head must come.
 net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
-  http::request_parser<http::string_body> parser;
+  BodyParser parser;
   parser.header_limit(kHeadBytes);
   parser.body_limit(options.body_bytes);
   error_code failed;
@@ -265,25 +271,25 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     co_await turn_away(c, request, has_body, version);
     co_return false;
   }
-  const std::size_t expected = !has_body ? 0
-                               : length  ? static_cast<std::size_t>(*length)
-                                         : options.body_bytes;
-  if (expected > options.body_bytes || body_bytes + expected > options.all_body_bytes) {
-    HttpResponse problem =
-        expected > options.body_bytes
-            ? too_large(&request)
-            : handler.error(503, "the service holds too many large requests", &request);
+  if (length && *length > options.body_bytes) {
+    HttpResponse problem = too_large(&request);
     co_await c.refuse(std::move(problem), version);
     co_return false;
   }
-  const Hold held(body_bytes, expected);
+  Hold held(body_bytes);
   if (has_body) {
     c.stream.expires_after(options.body_timeout);
     if (request.header("Expect") == "100-continue") {
       static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
       co_await net::async_write(c.stream, net::buffer(kContinue), into(failed));
     }
-    co_await http::async_read(c.stream, c.buffer, parser, into(failed));
+    co_await read_body(c, parser, held, failed);
+    if (!failed && !parser.is_done()) {
+      HttpResponse problem =
+          handler.error(503, "the service holds too many large requests", &request);
+      co_await c.refuse(std::move(problem), version);
+      co_return false;
+    }
     if (failed == http::error::body_limit || failed == http::error::bad_chunk ||
         failed == http::error::bad_chunk_extension) {
       HttpResponse problem = failed == http::error::body_limit
@@ -305,6 +311,17 @@ net::awaitable<bool> HttpServer::Data::next_request(Connection& c) {
     co_await work(c, std::move(request), version);
   }
   co_return !c.close;
+}
+
+// Until the body is there, or all bodies together are too many. What has come counts, not what is
+// announced: that would let a few who send nothing keep everyone else out.
+net::awaitable<void> HttpServer::Data::read_body(Connection& c, BodyParser& parser, Hold& held,
+                                                 error_code& failed) {
+  parser.eager(true);
+  while (!parser.is_done() && !failed && body_bytes <= options.all_body_bytes) {
+    co_await http::async_read_some(c.stream, c.buffer, parser, into(failed));
+    held.grow_to(parser.get().body().size());
+  }
 }
 
 // Answers what needs no work, and refuses the rest, while the server is stopping.

@@ -94,6 +94,7 @@ TEST(TaskInput, TakesPicturesAndFieldsFromEachWayIn) {
   EXPECT_EQ(input.images, std::vector<std::string>{"foo"});
   EXPECT_EQ(input.fields, (Json{{"a", "1"}}));
   EXPECT_TRUE(read_task_input("", "", "").images.empty());
+  EXPECT_EQ(read_task_input("image/png", "", "").images, std::vector<std::string>{""});
   for (const char* query : {"a=%", "a=%4", "a=%4g"})
     EXPECT_THROW(read_task_input("", query, ""), Error) << query;
   for (const char* json : {"", "[]", "3", "{\"image\":3}", "{\"image\":[[]]}", "{\"a\":\"\xff\"}"})

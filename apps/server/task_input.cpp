@@ -171,8 +171,8 @@ TaskInput read_task_input(std::string_view content_type, std::string_view query,
       add_image(input, decode_data_uri(image->get_ref<const std::string&>()));
       input.fields.erase(image);
     }
-  } else if (!body.empty()) {
-    add_image(input, std::move(body));
+  } else if (!body.empty() || content_type.starts_with("image/")) {
+    add_image(input, std::move(body));  // an empty one hears that it is
   }
   const Json more = parse_query(query);
   for (const auto& [name, value] : more.items()) {

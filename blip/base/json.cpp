@@ -41,6 +41,13 @@ std::string excess(std::string_view text) {
   return "";
 }
 
+/// What is wrong, without the library's own name for it: "[json.exception.parse_error.101] ...".
+std::string_view reason_of(const Json::exception& error) {
+  const std::string_view words = error.what();
+  const std::size_t name = words.find("] ");
+  return name == std::string_view::npos ? words : words.substr(name + 2);
+}
+
 }  // namespace
 
 std::string dump(const Json& json, int indent) {
@@ -55,7 +62,7 @@ Json parse_json(std::string_view text, std::string_view where) {
     return Json::parse(text.begin(), text.end());
   } catch (const Json::exception& e) {
     throw Error(ErrorCode::bad_model,
-                std::string(where) + " is not valid JSON: " + in_quotes(e.what()));
+                std::string(where) + " is not valid JSON: " + in_quotes(reason_of(e)));
   }
 }
 

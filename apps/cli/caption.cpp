@@ -131,10 +131,10 @@ class PictureCaptioner {
   std::optional<CaptionRanker> ranker_;
 };
 
-int write_files(CaptionFlags& flags, const std::vector<PictureInput>& inputs) {
+int write_files(CaptionFlags& flags) {
   CaptionFiles files(flags.files, flags.format);
   // Before the model is loaded: a run that goes on may have nothing to do.
-  const std::vector<PictureInput> wanted = files.wanted(inputs);
+  const std::vector<PictureInput> wanted = files.wanted(flags.pictures.inputs());
   if (!wanted.empty()) {
     const PictureCaptioner captioner(flags);
     files.write(flags.pictures, wanted, captioner.engine(),
@@ -147,8 +147,8 @@ int run(CaptionFlags& flags) {
   install_stop_handler();
   const bool several = flags.ranking.captions > 1 || flags.generation.given("num_return_sequences");
   flags.files.check(several && !flags.ranking.given());
+  if (flags.files.given()) return write_files(flags);
   const std::vector<PictureInput> inputs = flags.pictures.inputs();
-  if (flags.files.given()) return write_files(flags, inputs);
   const PictureCaptioner captioner(flags);
   return write_rows(flags.pictures, inputs, captioner.engine(), flags.format,
                     [&](std::span<PictureRow* const> rows) { captioner.caption(rows); });
@@ -158,6 +158,9 @@ int run(CaptionFlags& flags) {
 
 void add_caption_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("caption", "Write a description of each picture");
+  command->footer(
+      "Options of kohya-ss/sd-scripts' make_captions.py, such as --caption_extension, are taken "
+      "too.");
   const auto flags = std::make_shared<CaptionFlags>();
   flags->pictures.add_to(*command);
   flags->prompt_option =

@@ -33,24 +33,21 @@ double CaptionFiles::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
 }
 
-std::vector<PictureInput> CaptionFiles::wanted(std::span<const PictureInput> inputs) {
-  std::vector<PictureInput> wanted;
+std::vector<PictureInput> CaptionFiles::wanted(std::vector<PictureInput> inputs) {
   std::unordered_set<std::string> seen;
-  for (const PictureInput& input : inputs) {
+  std::erase_if(inputs, [&](const PictureInput& input) {
     std::error_code ignored;
     const auto path = std::filesystem::absolute(input.path, ignored).lexically_normal();
-    if (!seen.insert(path.string()).second) continue;
+    if (!seen.insert(path.string()).second) return true;
     try {
-      if (store_->wants(input)) {
-        wanted.push_back(input);
-      } else {
-        ++skipped_;
-      }
+      if (store_->wants(input)) return false;
+      ++skipped_;
     } catch (const Error& e) {
       fail(e);
     }
-  }
-  return wanted;
+    return true;
+  });
+  return inputs;
 }
 
 void CaptionFiles::write(const PictureFlags& flags, std::span<const PictureInput> wanted,

@@ -21,7 +21,7 @@ class CaptionFiles {
 
   /// Those of the pictures that are to be captioned, each once. Those that have no place for a
   /// caption are reported.
-  std::vector<PictureInput> wanted(std::span<const PictureInput> inputs);
+  std::vector<PictureInput> wanted(std::vector<PictureInput> inputs);
 
   /// Captions them. `find_out` fills the lines of a batch's decoded pictures; there may be none.
   /// When stopped, finished batches are written. Throws Error{cancelled}; Error{io} when nothing

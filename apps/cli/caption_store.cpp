@@ -72,16 +72,18 @@ void CaptionFileFlags::add_to(CLI::App& command) {
       if (other != option) option->excludes(other);
     }
   }
-  CLI::Option* anew = add(command.add_flag(
-      "--overwrite", overwrite, "caption all pictures anew (default: those without a caption)"));
+  CLI::Option* anew = add(command.add_flag("--overwrite", overwrite, "caption all pictures anew"));
   CLI::Option* after =
       add(command.add_flag("--append", append, "put captions after the text of a sidecar"));
   CLI::Option* before = add(command.add_flag("--prepend", prepend, "put captions before it"));
   anew->excludes(after)->excludes(before);
   after->excludes(before);
+  CLI::Option* leave = add(command.add_flag(
+      "--skip-existing", skip, "leave pictures alone that have a caption (this is the default)"));
+  leave->excludes(anew)->excludes(after)->excludes(before);
   CLI::Option* between = add(
-      command.add_option("--separator", separator, "between text and caption (\\n: a new line)"));
-  between->capture_default_str();
+      command.add_option("--separator", separator,
+                         "between text and caption (default: comma and space; \\n: a new line)"));
   for_sidecars_ = {after, before, between};
   add(command.add_option("--prefix", prefix, "before each caption"));
   add(command.add_option("--suffix", suffix, "after each caption"));

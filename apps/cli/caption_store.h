@@ -20,6 +20,7 @@ struct CaptionFileFlags {
   std::string sidecar;   ///< ".txt"
   std::string metadata;  ///< a file
   std::string csv;       ///< a file
+  bool skip = false;     ///< as without any of these
   bool overwrite = false;
   bool append = false;
   bool prepend = false;

@@ -16,6 +16,7 @@
 #include "blip/base/error.h"
 #include "blip/base/file.h"
 #include "blip/base/json.h"
+#include "blip/dataset/csv.h"
 
 namespace blip {
 namespace {
@@ -50,50 +51,6 @@ std::optional<std::string> name_in_line(std::string_view line) {
   }
 }
 
-/// The fields of one record of a CSV file.
-struct Record {
-  std::vector<std::string> fields;
-  std::size_t end = 0;   ///< where the next begins
-  bool whole = true;     ///< no quote is left open
-  bool newline = false;  ///< at its end
-};
-
-/// Takes a field in quotes from `text` at `at`, after the first quote. False: it does not end.
-bool take_quoted(std::string_view text, std::size_t& at, std::string& field) {
-  while (at < text.size()) {
-    if (text[at] != '"') {
-      field += text[at++];
-    } else if (at + 1 < text.size() && text[at + 1] == '"') {
-      field += '"';
-      at += 2;
-    } else {
-      ++at;
-      return true;
-    }
-  }
-  return false;
-}
-
-Record record_at(std::string_view text, std::size_t at) {
-  Record record;
-  std::string field;
-  for (; at < text.size() && text[at] != '\n';) {
-    if (text[at] == '"' && field.empty()) {
-      record.whole = take_quoted(text, ++at, field);
-    } else if (text[at] == ',') {
-      record.fields.push_back(std::exchange(field, ""));
-      ++at;
-    } else {
-      field += text[at++];
-    }
-  }
-  record.newline = at < text.size();
-  if (record.newline && field.ends_with('\r')) field.pop_back();
-  record.fields.push_back(std::move(field));
-  record.end = at + (record.newline ? 1 : 0);
-  return record;
-}
-
 [[noreturn]] void fail_row(std::size_t number, const std::string& where, const char* expected) {
   throw Error(ErrorCode::io, (number == 0 ? "the first row" : "row " + std::to_string(number)) +
                                  " of " + where + " is not " + expected);
@@ -113,7 +70,7 @@ bool is_part_of_record(std::string_view tail) {
   if (!tail.starts_with('"') || tail.size() > kMostBytes) return false;
   for (std::size_t at = tail.find('\n'); at != std::string_view::npos;
        at = tail.find('\n', at + 1)) {
-    const Record record = record_at(tail, at + 1);
+    const CsvRecord record = csv_record_at(tail, at + 1);
     if (record.whole && record.newline && record.fields.size() == 2) return false;
   }
   return true;
@@ -145,7 +102,7 @@ ListedPictures read_records(std::string_view content, const std::string& where) 
   }
   for (std::size_t number = 0; listed.whole < content.size(); ++number) {
     const std::string_view rest = content.substr(listed.whole);
-    const Record record = record_at(content, listed.whole);
+    const CsvRecord record = csv_record_at(content, listed.whole);
     const std::vector<std::string>& fields = record.fields;
     if (number == 0 && (fields.size() != 2 || fields[0] != "file_name" || fields[1] != "text"))
       fail_row(0, where, "file_name,text");
@@ -160,12 +117,6 @@ ListedPictures read_records(std::string_view content, const std::string& where) 
     listed.lacks_newline = !record.newline;
   }
   return listed;
-}
-
-std::string in_csv_quotes(std::string_view text) {
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
 }
 
 /// `text` with U+FFFD for what is not UTF-8, as JSON has it.

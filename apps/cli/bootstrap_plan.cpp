@@ -53,13 +53,16 @@ Settings sort_overrides(const std::vector<std::string>& overrides) {
     std::string key = text.substr(dot + 1, equals - dot - 1);
     if (task == "capfilt") std::replace(key.begin(), key.end(), '_', '-');
     if (is_one_of(key, kOwnKeys)) refuse(in_quotes(key) + " is set by the stages themselves");
-    const std::string setting = key + text.substr(equals);
-    if (task == "train") {
-      for (const char* each : {"pretrain", "caption", "retrieval"})
-        settings[each].push_back(setting);
-    } else {
-      settings[task].push_back(setting);
+    const auto set = [&](std::vector<std::string>& all) {
+      // The last one counts.
+      std::erase_if(all, [&](const std::string& one) { return one.starts_with(key + "="); });
+      all.push_back(key + text.substr(equals));
+    };
+    if (task != "train") {
+      set(settings[task]);
+      continue;
     }
+    for (const char* each : {"pretrain", "caption", "retrieval"}) set(settings[each]);
   }
   return settings;
 }

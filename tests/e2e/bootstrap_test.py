@@ -125,10 +125,10 @@ class Interruptions(BootstrapTest):
         self.bootstrap("train.optim.max_steps=40", output=whole)
         for how in (signal.SIGKILL, signal.SIGINT, "kill the program"):
             output = self.folder / "stopped"
-            for stage in STAGES:
+            for stage in STAGES[2:4] if how == "kill the program" else STAGES:
                 self.stop_in(stage, how, output)
             said = self.bootstrap("train.optim.max_steps=40", output=output)
-            self.assertIn("round1/pretrain    step 40, loss", said)
+            self.assertIn("round1/pretrain   step 40, loss", said)
             for stage in STAGES:
                 if stage != "round1/pairs":
                     self.assertEqual(self.model(output, stage), self.model(whole, stage), (how, stage))
@@ -170,7 +170,7 @@ class Stages(BootstrapTest):
         self.assertEqual(plan.count("to do"), 3)
         self.bootstrap(*changed, "--redo", "round1/filter")
         self.assertEqual(self.model(self.out, "round1/captioner"), model)
-        self.assertIn("round1/filter      step 3", self.bootstrap(*changed))
+        self.assertIn("round1/filter     step 3", self.bootstrap(*changed))
         with self.noisy.open("a") as file:
             file.write(json.dumps({"image": "0.png", "caption": "one more"}) + "\n")
         self.refused(*changed, says="pretrain was made otherwise: the noisy pairs have changed")
@@ -189,7 +189,9 @@ class Stages(BootstrapTest):
         self.refused("capfilt.shard=0/2", says='"shard" is set by the stages')
         self.refused("--no-captioner", "--no-filter", says="nothing to bootstrap")
         self.refused("--noisy", "nowhere.jsonl", status=3, says="nowhere.jsonl does not exist")
-        self.refused("--config-caption", "nowhere.yaml", status=3, says="caption: ")
+        config, self.config = self.config, "nowhere.yaml"
+        self.refused(status=3, says="pretrain: cannot open nowhere.yaml")
+        self.config = config
         self.assertFalse(self.out.exists())
         (self.folder / "pictures/0.png").unlink()
         self.refused("train.data.max_bad_share=0", status=4, says="pretrain ended with exit status 4; the same command")

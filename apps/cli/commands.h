@@ -9,6 +9,7 @@ namespace blip::cli {
 void add_caption_command(CLI::App& app, int& status);
 void add_describe_command(CLI::App& app, int& status);
 void add_capfilt_command(CLI::App& app, int& status);
+void add_bootstrap_command(CLI::App& app, int& status);
 void add_vqa_command(CLI::App& app, int& status);
 void add_match_command(CLI::App& app, int& status);
 void add_nlvr_command(CLI::App& app, int& status);

@@ -49,6 +49,14 @@ constexpr Example kExamples[] = {
     {"capfilt", "one of four workers (0/4 to 3/4), on this machine or another",
      "blip capfilt pairs.jsonl clean.jsonl --shard 0/4 --captioner blip-image-captioning-base "
      "--filter blip-itm-base-coco"},
+    {"bootstrap", "the paper's whole way: a model from web pairs, which it cleans itself",
+     "blip bootstrap --noisy web.jsonl --noisy-images web/ --clean coco_karpathy_train.json "
+     "--clean-images coco/ --output run pretrain.model.vit=deit-base "
+     "pretrain.model.bert=bert-base-uncased"},
+    {"bootstrap", "a small model on two cores, in two rounds; first look what would run",
+     "blip bootstrap --noisy web.jsonl --clean clean.jsonl --output run --rounds 2 "
+     "--config-pretrain small_pretrain.yaml --config-caption small_caption.yaml "
+     "--config-retrieval small_retrieval.yaml train.model.tokenizer=tokenizer/ --plan"},
     {"vqa", "two questions about one picture",
      "blip vqa photo.jpg --question \"how many people are there?\" --question \"is it raining?\" "
      "--model blip-vqa-base"},

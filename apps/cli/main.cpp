@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
   blip::cli::add_caption_command(app, status);
   blip::cli::add_describe_command(app, status);
   blip::cli::add_capfilt_command(app, status);
+  blip::cli::add_bootstrap_command(app, status);
   blip::cli::add_vqa_command(app, status);
   blip::cli::add_match_command(app, status);
   blip::cli::add_nlvr_command(app, status);

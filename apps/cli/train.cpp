@@ -2,11 +2,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/cli/child.h"
 #include "apps/cli/commands.h"
 #include "blip/base/error.h"
 
@@ -15,15 +15,7 @@ namespace {
 
 /// Becomes the trainer, a program of its own, so that this one stays free of libtorch.
 [[noreturn]] void become_trainer(std::vector<std::string> words) {
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const std::filesystem::path trainer = self.parent_path() / "blip-train";
-  if (error || !std::filesystem::exists(trainer, error)) {
-    throw Error(ErrorCode::not_found,
-                "the trainer is not installed: " + trainer.string() +
-                    " is missing (it is built where libtorch is, with BLIP_TRAIN=ON)");
-  }
-  std::string name = trainer.string();
+  std::string name = find_trainer().string();
   std::vector<char*> arguments = {name.data()};
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);

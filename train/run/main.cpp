@@ -32,6 +32,7 @@ constexpr const char* kHelp =
     "  --config    a YAML file: yours, or the name of one that comes with the program\n"
     "  --resume    go on from the newest checkpoint in the output, if there is one\n"
     "  KEY=VALUE   overrides the file\n"
+    "  --check     print the whole configuration and end: what is wrong in it is told now\n"
     "  --keys      all keys, their defaults and meanings (--keys=markdown: as a table)\n"
     "  --version\n"
     "\n"
@@ -64,6 +65,7 @@ struct Arguments {
   std::string task, config;
   std::vector<std::string> overrides;
   bool resume = false;
+  bool check = false;
 };
 
 [[noreturn]] void wrong(const std::string& message) {
@@ -81,6 +83,8 @@ Arguments parse(int argc, char** argv) {
       arguments.config = word.substr(9);
     } else if (word == "--resume") {
       arguments.resume = true;
+    } else if (word == "--check") {
+      arguments.check = true;
     } else if (word.starts_with("-")) {
       wrong("there is no option " + in_quotes(word));
     } else if (word.find('=') != std::string::npos) {
@@ -158,6 +162,13 @@ void finish(const Arguments& arguments, const Configuration& configuration, cons
                (output / "report.html").c_str());
 }
 
+int show_configuration(const Arguments& arguments) {
+  const Configuration configuration =
+      read_configuration(find_configuration(arguments.config), arguments.overrides);
+  std::fputs(to_yaml(configuration).c_str(), stdout);
+  return 0;
+}
+
 void train(const Arguments& arguments, const Rendezvous& rendezvous) {
   const Configuration configuration =
       read_configuration(find_configuration(arguments.config), arguments.overrides);
@@ -211,6 +222,7 @@ int run(int argc, char** argv, Rendezvous& rendezvous) {
   }
   try {
     const Arguments arguments = parse(argc, argv);
+    if (arguments.check) return show_configuration(arguments);
     rendezvous = Rendezvous::from_environment();
     train(arguments, rendezvous);
     return 0;

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/cli/bootstrap_stage.h"
+
+namespace blip::cli {
+
+/// What came of the stages, all of them done: losses of training in its last step, the books of
+/// CapFilt. Throws Error{io} for files that are not what the stages write.
+Json bootstrap_report(const BootstrapStages& stages, const std::vector<BootstrapStage>& plan);
+
+/// The same in a few lines, for people.
+std::string bootstrap_table(const Json& report);
+
+}  // namespace blip::cli

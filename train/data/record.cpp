@@ -214,6 +214,7 @@ std::string one_line(const std::string& text, std::uint64_t draw) {
   std::vector<std::string> lines;
   std::istringstream all(text);
   for (std::string line; std::getline(all, line);) {
+    if (line.ends_with('\r')) line.pop_back();
     if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back(line);
   }
   return lines.empty() ? "" : lines[Random(draw).next() % lines.size()];

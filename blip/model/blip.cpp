@@ -80,26 +80,26 @@ void BlipModel::lacks(const char* part) const {
 }
 
 const TextDecoder& BlipModel::text_decoder() const {
-  if (!text_decoder_) lacks("text decoder to write with");
+  if (!text_decoder_) lacks("text decoder to write with, as blip-image-captioning-base has");
   return *text_decoder_;
 }
 
 const TextEncoder& BlipModel::text_encoder() const {
-  if (!text_encoder_) lacks("text encoder");
+  if (!text_encoder_) lacks("text encoder, as blip-itm-base-coco has");
   return *text_encoder_;
 }
 
 const NlvrEncoder& BlipModel::nlvr_encoder() const {
-  if (!nlvr_encoder_) lacks("encoder for two pictures");
+  if (!nlvr_encoder_) lacks("encoder for two pictures, as the authors' model_base_nlvr.pth has");
   return *nlvr_encoder_;
 }
 
 void BlipModel::require_itc_heads() const {
-  if (!has_itc_heads()) lacks("projections of pictures and texts (ITC)");
+  if (!has_itc_heads()) lacks("projections of pictures and texts (ITC), as blip-itm-base-coco has");
 }
 
 void BlipModel::require_itm_head() const {
-  if (!has_itm_head()) lacks("matching head (ITM)");
+  if (!has_itm_head()) lacks("matching head (ITM), as blip-itm-base-coco has");
 }
 
 std::vector<float> BlipModel::image_projection(std::span<const float> image_embeds) const {
@@ -148,7 +148,7 @@ std::vector<float> BlipModel::itm_match_weights() const {
 }
 
 std::array<float, 2> BlipModel::nlvr_logits(std::span<const float> hidden) const {
-  if (!cls_head_) lacks("classification head (NLVR2)");
+  if (!cls_head_) lacks("classification head (NLVR2), as the authors' model_base_nlvr.pth has");
   std::vector<float> inner = apply((*cls_head_)[0], hidden.data());
   for (float& v : inner) v = std::max(v, 0.0f);
   std::array<float, 2> logits;

@@ -75,9 +75,10 @@ Answer to_answer(const Tokenizer& tokenizer, const Hypothesis& hypothesis,
 QuestionAnswerer::QuestionAnswerer(Engine engine) : engine_(std::move(engine)) {
   const Architecture architecture = engine_.model().config().architecture;
   if (architecture != Architecture::question_answering) {
-    throw Error(ErrorCode::unsupported, "this checkpoint is made for " +
-                                            std::string(name(architecture)) +
-                                            " and cannot answer questions");
+    throw Error(ErrorCode::unsupported,
+                "this checkpoint is made for " + std::string(name(architecture)) +
+                    " and cannot answer questions; blip-vqa-base and the authors' "
+                    "model_base_vqa_capfilt_large.pth can");
   }
 }
 

@@ -375,6 +375,7 @@ class Jobs(CapFiltTest):
         self.succeed(shards / "{00000..00001}.tar", self.out)
         self.assertEqual(self.books(self.out / "_stats.json")["in"], 8)
 
+    @unittest.skipIf("BLIP_SANITIZED" in os.environ, "libarchive keeps its buffer when it cannot write, which is told as a leak")
     def test_a_full_disk(self):
         shards = self.shards(2, 30)
         limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))  # noqa: E731
@@ -393,6 +394,7 @@ class Jobs(CapFiltTest):
         data.write_text("\n".join(lines[1:] + lines[:1]) + "\n")
         self.fail_with(2, data, self.out / "a.jsonl", "--part-size", "10", says="has changed")
 
+    @unittest.skipIf("BLIP_SANITIZED" in os.environ, "AddressSanitizer keeps what was freed")
     def test_memory_does_not_grow_with_the_records(self):
         def peak(count):
             data = self.lines(count, f"{count}.jsonl")

@@ -12,23 +12,12 @@ import subprocess
 import sys
 import time
 
+import photos
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "peers"))
 import checkpoint as checkpoints  # noqa: E402
 
-PICTURE = checkpoints.ROOT / "tests/golden/data/B_image/jpg_photo_astronaut/input.jpg"
 NEW_TOKENS = 20
-
-
-def make_photos(folder: pathlib.Path, count: int) -> None:
-    """JPEG files of 640 x 480 that differ in their part of one photo."""
-    from PIL import Image
-
-    photo = Image.open(PICTURE).convert("RGB")
-    folder.mkdir(parents=True)
-    for i in range(count):
-        inset = i * min(photo.size) // (4 * count)
-        box = (inset, inset, photo.width - inset, photo.height - inset // 2)
-        photo.resize((640, 480), Image.Resampling.BICUBIC, box).save(folder / f"{i:04d}.jpg", quality=90)
 
 
 class Transformers:
@@ -65,14 +54,12 @@ def main() -> int:
     options = parser.parse_args()
 
     model = checkpoints.ensure(options.folder, options.shape)
-    photos = options.folder / f"photos-{options.pictures}"
-    if not photos.exists():
-        make_photos(photos, options.pictures)
-    pictures = sorted(photos.iterdir())
+    folder = photos.ensure(options.folder, (640, 480), options.pictures)
+    pictures = sorted(folder.iterdir())
     blip = options.build / "bin/blip"
 
     def caption(precision: str) -> list[list[int]]:
-        command = [blip, "caption", photos, "-m", checkpoints.converted(blip, model, precision), "--batch-size", str(options.batch), "--num-beams", "1",
+        command = [blip, "caption", folder, "-m", checkpoints.converted(blip, model, precision), "--batch-size", str(options.batch), "--num-beams", "1",
                    "--max-new-tokens", str(NEW_TOKENS), "--min-new-tokens", str(NEW_TOKENS), "--format", "jsonl"]  # fmt: skip
         rows = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
         return [json.loads(row)["captions"][0]["tokens"] for row in rows]

@@ -11,29 +11,12 @@ import sys
 import tempfile
 import time
 
+import photos
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "peers"))
 import checkpoint as checkpoints  # noqa: E402
 
-PICTURE = checkpoints.ROOT / "tests/golden/data/B_image/jpg_photo_astronaut/input.jpg"
 NEW_TOKENS = 20
-
-
-def photos(folder: pathlib.Path, size: tuple[int, int], count: int) -> pathlib.Path:
-    """JPEG files of that size, which differ in their part of one photo. Made once."""
-    from PIL import Image
-
-    made = folder / f"pipeline-{size[0]}x{size[1]}-{count}"
-    if made.exists():
-        return made
-    photo = Image.open(PICTURE).convert("RGB")
-    partial = made.with_name(made.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    for i in range(count):
-        inset = i * min(photo.size) // (4 * count)
-        box = (inset, inset, photo.width - inset, photo.height - inset // 2)
-        photo.resize(size, Image.Resampling.BICUBIC, box).save(partial / f"{i:04d}.jpg", quality=90)
-    partial.rename(made)
-    return made
 
 
 def run(blip: pathlib.Path, model: pathlib.Path, pictures: pathlib.Path, batch: int) -> dict:
@@ -66,7 +49,7 @@ def main() -> int:
     columns = ("model", "waiting", "writing", "decode", "preprocess")
     print(f"{'photos':>10} {'precision':>9} {'pictures/s':>10} " + " ".join(f"{c:>10}" for c in columns))
     for size in sizes:
-        pictures = photos(options.folder, size, options.pictures)
+        pictures = photos.ensure(options.folder, size, options.pictures)
         for precision in options.precisions.split(","):
             converted = checkpoints.converted(blip, model, precision)
             runs = [run(blip, converted, pictures, options.batch) for _ in range(options.runs)]

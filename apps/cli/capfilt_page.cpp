@@ -6,6 +6,8 @@
 #include <tuple>
 #include <utility>
 
+#include "blip/base/html.h"
+
 namespace blip::cli {
 namespace {
 
@@ -32,32 +34,6 @@ del{opacity:.75}.key{font-size:.8rem;opacity:.75}
 pre{overflow:auto;border:1px solid var(--line);border-radius:6px;padding:.7rem}
 </style></head><body>
 )";
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::string in_figures(double number, const char* format) {
   char text[32];
@@ -143,15 +119,15 @@ std::string histogram(const char* title, const CapFiltStatistics& books,
 
 std::string sample_text(const Json& text) {
   const bool kept = text.value("kept", false);
-  const std::string words = escaped(text.value("text", ""));
+  const std::string words = escape_html(text.value("text", ""));
   std::string html = "<p>" + (kept ? words : "<del>" + words + "</del>") + "<br><small>" +
-                     escaped(text.value("origin", ""));
+                     escape_html(text.value("origin", ""));
   for (const char* score : {"itm", "itc"}) {
     if (text.contains(score) && text[score].is_number())
       html +=
           std::string(" &middot; ") + score + " " + in_figures(text[score].get<double>(), "%.3f");
   }
-  if (!kept) html += " &middot; dropped: " + escaped(text.value("reason", ""));
+  if (!kept) html += " &middot; dropped: " + escape_html(text.value("reason", ""));
   return html + "</small></p>";
 }
 
@@ -161,10 +137,10 @@ std::string sample_cards(const Json& samples) {
     const Json& row = sample.at("row");
     html += "<div class=\"sample\">";
     const std::string picture = sample.value("thumbnail", "");
-    if (!picture.empty()) html += "<img alt=\"\" src=\"" + escaped(picture) + "\">";
+    if (!picture.empty()) html += "<img alt=\"\" src=\"" + escape_html(picture) + "\">";
     html += "<div>";
     for (const Json& text : row.at("texts")) html += sample_text(text);
-    html += "<p class=\"key\">" + escaped(row.value("key", "")) + "</p></div></div>\n";
+    html += "<p class=\"key\">" + escape_html(row.value("key", "")) + "</p></div></div>\n";
   }
   return html + "</div>\n";
 }
@@ -183,7 +159,7 @@ std::string capfilt_page(const Json& report, const CapFiltStatistics& statistics
   html += histogram("ITM: probability of a match", statistics, &CapFiltTextStatistics::itm, 0);
   html += histogram("ITC: cosine", statistics, &CapFiltTextStatistics::itc, -1);
   html += sample_cards(samples);
-  html += "<h2>Run</h2>\n<pre>" + escaped(dump(report, 2)) + "</pre>\n</body></html>\n";
+  html += "<h2>Run</h2>\n<pre>" + escape_html(dump(report, 2)) + "</pre>\n</body></html>\n";
   return html;
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "blip/base/error.h"
+#include "blip/base/html.h"
 #include "blip/image/encode.h"
 #include "blip/image/resize.h"
 #include "blip/index/checksum.h"
@@ -15,20 +16,6 @@ namespace {
 constexpr int kSide = 96;                  ///< longest side of a thumbnail in pixels
 constexpr std::size_t kLongestText = 300;  ///< bytes that are shown of a text
 
-std::string base64(std::string_view bytes) {
-  constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = 0;
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t k = 0; k < 3; ++k)
-      group = group << 8 | (k < count ? static_cast<unsigned char>(bytes[i + k]) : 0U);
-    for (std::size_t k = 0; k < 4; ++k)
-      text += k <= count ? kDigits[group >> (18 - 6 * k) & 63] : '=';
-  }
-  return text;
-}
-
 /// A data URI; empty for a picture that cannot be decoded.
 std::string thumbnail(const PairRecord& record, const ImageOptions& options) {
   try {
@@ -37,7 +24,7 @@ std::string thumbnail(const PairRecord& record, const ImageOptions& options) {
     const double shrink = std::min(1.0, double{kSide} / std::max(image.width, image.height));
     const Image small = resize_bicubic(image, std::max(1, static_cast<int>(image.width * shrink)),
                                        std::max(1, static_cast<int>(image.height * shrink)));
-    return "data:image/png;base64," + base64(encode_png(small));
+    return data_uri("image/png", encode_png(small));
   } catch (const Error&) {
     return "";
   } catch (const std::bad_alloc&) {

@@ -107,7 +107,7 @@ std::string sentence(std::string text, const std::string& program) {
 fs::path own_program() {
   std::error_code error;
   fs::path self = fs::read_symlink("/proc/self/exe", error);
-  if (error) throw Error(ErrorCode::not_found, "this program's own file cannot be found");
+  if (error) throw Error(ErrorCode::io, "cannot find the program itself: " + error.message());
   return self;
 }
 

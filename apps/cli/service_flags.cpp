@@ -1,23 +1,10 @@
 #include "apps/cli/service_flags.h"
 
 #include <chrono>
-#include <filesystem>
-#include <system_error>
 
-#include "blip/base/error.h"
+#include "apps/cli/child.h"
 
 namespace blip::cli {
-namespace {
-
-/// What is at "/proc/self/exe", so that decoders are this very program.
-std::filesystem::path own_path() {
-  std::error_code failed;
-  const std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", failed);
-  if (failed) throw Error(ErrorCode::io, "cannot find the program itself: " + failed.message());
-  return path;
-}
-
-}  // namespace
 
 void ServiceFlags::add_to(CLI::App& command) {
   image.options.exif_orientation = true;  // as browsers show photos
@@ -49,7 +36,7 @@ server::ServiceOptions ServiceFlags::options() const {
   options.polish = polish.service;
   options.scheduler.num_threads = model.num_threads;
   options.scheduler.max_wait = std::chrono::milliseconds(max_wait_ms_);
-  options.decoder.command = own_path();
+  options.decoder.command = own_program();
   options.decoder.image = image.options;
   options.decoder.timeout = std::chrono::seconds(decode_timeout_);
   return options;

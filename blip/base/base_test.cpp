@@ -22,6 +22,7 @@
 #include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/base/file.h"
+#include "blip/base/html.h"
 #include "blip/base/json.h"
 #include "blip/base/random.h"
 #include "blip/base/tensor.h"
@@ -400,6 +401,18 @@ TEST(RandomTest, GivesThePublishedSequence) {
     sum += u;
   }
   EXPECT_NEAR(sum / 1000, 0.5, 0.05);
+}
+
+TEST(Html, TextStaysText) {
+  EXPECT_EQ(escape_html("<a href='x'>\"&\"</a>"),
+            "&lt;a href=&#39;x&#39;&gt;&quot;&amp;&quot;&lt;/a&gt;");
+}
+
+TEST(Html, DataUrisAreThoseOfRfc4648) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"\xff\xfe\xfd", "//79"}};
+  for (const auto& [bytes, text] : cases)
+    EXPECT_EQ(data_uri("image/png", bytes), "data:image/png;base64," + text);
 }
 
 }  // namespace

@@ -142,14 +142,18 @@ std::vector<std::string> read_sidecar(fs::path picture) {
   std::error_code ignored;
   for (const char* ending : {".txt", ".caption"}) {
     if (!fs::exists(picture.replace_extension(ending), ignored)) continue;
-    std::vector<std::string> captions;
-    std::istringstream lines(read_file(picture, kMaxSidecar));
-    for (std::string line; std::getline(lines, line);) {
-      if (line.find_first_not_of(" \t\r") != std::string::npos) captions.push_back(line);
-    }
-    return captions;
+    return caption_lines(read_file(picture, kMaxSidecar));
   }
   return {};
+}
+
+std::vector<std::string> caption_lines(const std::string& text) {
+  std::vector<std::string> captions;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) captions.push_back(line);
+  }
+  return captions;
 }
 
 std::vector<CaptionedImage> read_captioned_folder(const fs::path& folder) {

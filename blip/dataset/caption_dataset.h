@@ -45,4 +45,7 @@ std::vector<CaptionedImage> read_captioned_folder(const std::filesystem::path& f
 /// blank. Throws Error{io}, Error{too_large} for more than 1 MiB.
 std::vector<std::string> read_sidecar(std::filesystem::path picture);
 
+/// The lines of such a file that are not blank, as they are.
+std::vector<std::string> caption_lines(const std::string& text);
+
 }  // namespace blip

@@ -3,10 +3,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
-#include <utf8proc.h>
 
 #include <cerrno>
-#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <system_error>
@@ -17,6 +15,7 @@
 #include "blip/base/file.h"
 #include "blip/base/json.h"
 #include "blip/dataset/csv.h"
+#include "blip/dataset/pair_texts.h"
 
 namespace blip {
 namespace {
@@ -28,17 +27,6 @@ bool is_there(const std::filesystem::path& file) {
 
 constexpr std::size_t kMaxBytes = std::size_t{8} << 30;
 constexpr std::string_view kHeader = "file_name,text\n";
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    utf8proc_int32_t code = 0;
-    const auto size = utf8proc_iterate(reinterpret_cast<const std::uint8_t*>(text.data()),
-                                       static_cast<utf8proc_ssize_t>(text.size()), &code);
-    if (size <= 0) return false;
-    text.remove_prefix(static_cast<std::size_t>(size));
-  }
-  return true;
-}
 
 /// The name of the picture in a line; nothing where it is no row of a list.
 std::optional<std::string> name_in_line(std::string_view line) {
@@ -119,11 +107,6 @@ ListedPictures read_records(std::string_view content, const std::string& where) 
   return listed;
 }
 
-/// `text` with U+FFFD for what is not UTF-8, as JSON has it.
-std::string utf8(const std::string& text) {
-  return is_utf8(text) ? text : Json::parse(dump(Json(text))).get<std::string>();
-}
-
 std::string row_of(const std::string& name, std::span<const std::string> captions, ListForm form) {
   if (form == ListForm::jsonl) {
     const Json text = captions.size() == 1
@@ -132,7 +115,8 @@ std::string row_of(const std::string& name, std::span<const std::string> caption
     return dump({{"file_name", name}, {"text", text}}) + '\n';
   }
   std::string text;
-  for (const std::string& caption : captions) text += (text.empty() ? "" : "\n") + utf8(caption);
+  for (const std::string& caption : captions)
+    text += (text.empty() ? "" : "\n") + valid_utf8(caption);
   return in_csv_quotes(name) + ',' + in_csv_quotes(text) + '\n';
 }
 
@@ -182,7 +166,7 @@ void CaptionList::open_list() {
 }
 
 bool CaptionList::has(const std::string& name) const {
-  if (!is_utf8(name)) {
+  if (valid_utf8(name) != name) {
     throw Error(ErrorCode::unsupported, "the picture's name is not UTF-8, as " + file_.string() +
                                             " has to be: " + in_quotes(name));
   }

@@ -1,23 +1,19 @@
 #include "blip/dataset/pair_texts.h"
 
 #include <algorithm>
-#include <array>
 
 #include "blip/base/json.h"
 #include "blip/dataset/json_rows.h"
+#include "blip/dataset/picture_files.h"
 
 namespace blip {
 namespace {
 
 constexpr std::string_view kSpace = " \t\r\n\f\v";
-constexpr std::array<std::string_view, 12> kPictureEndings = {
-    "jpg", "jpeg", "jpe", "png", "webp", "tif", "tiff", "gif", "bmp", "ppm", "pgm", "pnm"};
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return text;
+/// Of "jpg", but not of "seg.png", which lies beside a picture.
+bool is_picture_ending(const std::string& ending) {
+  return ending.find('.') == std::string::npos && is_picture_name("picture." + ending);
 }
 
 Json parse_row(std::string_view text, const std::string& where) {
@@ -67,9 +63,8 @@ void add_text(std::vector<std::string>& texts, std::string_view text) {
 
 void take_texts(PairRecord& record) {
   const auto& files = record.sample.files;
-  const auto picture = std::find_if(files.begin(), files.end(), [](const auto& file) {
-    return std::ranges::count(kPictureEndings, lower(file.first)) > 0;
-  });
+  const auto picture = std::find_if(files.begin(), files.end(),
+                                    [](const auto& file) { return is_picture_ending(file.first); });
   if (picture == files.end()) {
     record.error.emplace(ErrorCode::not_found, in_quotes(record.name) + " has no picture");
     return;

@@ -22,6 +22,13 @@ struct PackedHead {
   float* values;
 };
 
+/// The queries that share keys and values, and where their results go.
+struct SharedQueries {
+  const float* queries;
+  std::size_t rows;
+  float* out;
+};
+
 /// Queries with shared keys whose scores are held at once.
 inline constexpr std::size_t kSharedRows = 32;
 
@@ -174,13 +181,6 @@ void shared_rows(const AttentionShape& shape, const float* queries, std::size_t 
   }
 }
 
-/// The queries that share keys and values, and where their results go.
-struct SharedQueries {
-  const float* queries;
-  std::size_t rows;
-  float* out;
-};
-
 template <class T>
 HWY_INLINE void shared_head(const AttentionShape& shape, const SharedQueries& q,
                             const SharedKeysValues<T>& shared, std::size_t head, float* scores) {
@@ -194,16 +194,15 @@ HWY_INLINE void shared_head(const AttentionShape& shape, const SharedQueries& q,
   }
 }
 
-void shared_head_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
-                        const SharedKeysValues<float>& shared, std::size_t head, float* scores,
-                        float* out) {
-  shared_head(shape, {queries, rows, out}, shared, head, scores);
+void shared_head_kernel(const AttentionShape& shape, const SharedQueries& q,
+                        const SharedKeysValues<float>& shared, std::size_t head, float* scores) {
+  shared_head(shape, q, shared, head, scores);
 }
 
-void shared_head_bf16_kernel(const AttentionShape& shape, const float* queries, std::size_t rows,
+void shared_head_bf16_kernel(const AttentionShape& shape, const SharedQueries& q,
                              const SharedKeysValues<std::uint16_t>& shared, std::size_t head,
-                             float* scores, float* out) {
-  shared_head(shape, {queries, rows, out}, shared, head, scores);
+                             float* scores) {
+  shared_head(shape, q, shared, head, scores);
 }
 
 /// Columns of a packed panel: two vectors, so that each broadcast value serves twice.
@@ -380,6 +379,18 @@ void reference_shared(const AttentionShape& shape, const float* queries, std::si
   }
 }
 
+/// Each head by `kernel`, in parallel.
+template <class T, class Kernel>
+void share_heads(const AttentionShape& shape, const SharedQueries& q,
+                 const SharedKeysValues<T>& shared, Kernel kernel) {
+  ThreadScores scores(std::min(q.rows, kSharedRows) * shared.tokens);
+#pragma omp parallel for schedule( \
+    static) if (worth_threads(2 * q.rows * shared.tokens * shape.width()))
+  for (std::size_t head = 0; head < shape.heads; ++head) {
+    kernel(shape, q, shared, head, scores.mine());
+  }
+}
+
 }  // namespace
 
 void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
@@ -444,13 +455,7 @@ void attention_cached(const AttentionShape& shape, std::span<const AttentionQuer
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
                       const SharedKeysValues<float>& shared, float* out) {
   if (active_isa() == Isa::reference) return reference_shared(shape, queries, rows, shared, out);
-  ThreadScores scores(std::min(rows, kSharedRows) * shared.tokens);
-#pragma omp parallel for schedule( \
-    static) if (worth_threads(2 * rows * shared.tokens * shape.width()))
-  for (std::size_t head = 0; head < shape.heads; ++head) {
-    HWY_DYNAMIC_DISPATCH(shared_head_kernel)
-    (shape, queries, rows, shared, head, scores.mine(), out);
-  }
+  share_heads(shape, {queries, rows, out}, shared, HWY_DYNAMIC_DISPATCH(shared_head_kernel));
 }
 
 void attention_shared(const AttentionShape& shape, const float* queries, std::size_t rows,
@@ -462,13 +467,7 @@ void attention_shared(const AttentionShape& shape, const float* queries, std::si
     widen_bf16(shared.values, size, values.data());
     return reference_shared(shape, queries, rows, {keys.data(), values.data(), shared.tokens}, out);
   }
-  ThreadScores scores(std::min(rows, kSharedRows) * shared.tokens);
-#pragma omp parallel for schedule( \
-    static) if (worth_threads(2 * rows * shared.tokens * shape.width()))
-  for (std::size_t head = 0; head < shape.heads; ++head) {
-    HWY_DYNAMIC_DISPATCH(shared_head_bf16_kernel)
-    (shape, queries, rows, shared, head, scores.mine(), out);
-  }
+  share_heads(shape, {queries, rows, out}, shared, HWY_DYNAMIC_DISPATCH(shared_head_bf16_kernel));
 }
 
 }  // namespace blip

@@ -10,13 +10,13 @@ import pathlib
 import random
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
-import zlib
+
+from train_test import png
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 BLIP = ""
@@ -33,15 +33,6 @@ save: {every_steps: 3}
 log: {every: 1, samples: 0, tensorboard: false}
 threads: 1
 """ % (ROOT / "models" / "default")
-
-
-def png(colour, size=24):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    rows = b"".join(b"\0" + bytes(colour) * size for _ in range(size))
-    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 def children(pid):

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <sstream>
 
 #include "blip/base/error.h"
 #include "blip/base/json.h"
@@ -211,13 +210,11 @@ std::string text_of(TarSample& sample, const std::string& where) {
 
 /// One of the lines that are not blank; empty when there is none.
 std::string one_line(const std::string& text, std::uint64_t draw) {
-  std::vector<std::string> lines;
-  std::istringstream all(text);
-  for (std::string line; std::getline(all, line);) {
-    if (line.ends_with('\r')) line.pop_back();
-    if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back(line);
-  }
-  return lines.empty() ? "" : lines[Random(draw).next() % lines.size()];
+  const std::vector<std::string> lines = caption_lines(text);
+  if (lines.empty()) return "";
+  std::string line = lines[Random(draw).next() % lines.size()];
+  if (line.ends_with('\r')) line.pop_back();
+  return line;
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 
 #include "blip/base/error.h"
 #include "blip/base/file.h"
+#include "blip/base/html.h"
 #include "blip/base/json.h"
 #include "blip/image/decode.h"
 #include "blip/image/encode.h"
@@ -32,24 +33,6 @@ constexpr const char* kStyle =
     "color:#222;background:#fff}figure{display:inline-block;margin:0 1em 1em 0;vertical-align:top}"
     "figcaption{max-width:560px}svg{background:#fafafa}pre{overflow:auto;background:#f4f4f4;"
     "padding:1em}.sample figcaption{max-width:180px;font-size:13px}";
-
-std::string escape(const std::string& text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else if (c == '"') {
-      out += "&quot;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 struct Point {
   double step, value;
@@ -93,23 +76,6 @@ std::string label(double x, double y, const char* anchor, const std::string& tex
          anchor + "\" fill=\"#555\">" + text + "</text>";
 }
 
-std::string base64(const std::string& bytes) {
-  constexpr const char* kDigits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const std::size_t count = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
-      group = group << 8 | (k < count ? static_cast<std::uint8_t>(bytes[i + k]) : 0U);
-    }
-    for (std::size_t k = 0; k < 4; ++k) {
-      out += k <= count ? kDigits[group >> (18 - 6 * k) & 63] : '=';
-    }
-  }
-  return out;
-}
-
 std::string thumbnail(const std::string& file) {
   const Image image = load_image(file);
   const double scale =
@@ -117,7 +83,7 @@ std::string thumbnail(const std::string& file) {
   const Image small =
       resize_bicubic(image, std::max(1, static_cast<int>(std::lround(image.width * scale))),
                      std::max(1, static_cast<int>(std::lround(image.height * scale))));
-  return "<img alt=\"\" src=\"data:image/png;base64," + base64(encode_png(small)) + "\">";
+  return "<img alt=\"\" src=\"" + data_uri("image/png", encode_png(small)) + "\">";
 }
 
 /// Runs a program and returns what it wrote to standard output; nothing when it failed.
@@ -170,7 +136,7 @@ std::string curve(const std::vector<MetricsLine>& lines, const std::string& name
     line += number(x, "%.1f") + "," + number(y, "%.1f") + " ";
   }
   return "<svg width=\"" + std::to_string(kWidth) + "\" height=\"" + std::to_string(kHeight) +
-         "\" role=\"img\" aria-label=\"" + escape(name) + "\">" +
+         "\" role=\"img\" aria-label=\"" + escape_html(name) + "\">" +
          label(kLeft - 6, kTop + 8, "end", number(high)) +
          label(kLeft - 6, kHeight - kBottom, "end", number(low)) +
          label(kLeft, kHeight - 6, "start", number(first, "%.0f")) +
@@ -192,14 +158,14 @@ void write_report(const fs::path& folder, const std::string& task,
   for (const std::string& name : names) {
     if (name == "epoch") continue;
     const std::vector<Point> points = points_of(lines, name);
-    curves += "<figure>" + curve(lines, name) + "<figcaption>" + escape(name) + ": " +
+    curves += "<figure>" + curve(lines, name) + "<figcaption>" + escape_html(name) + ": " +
               number(points.back().value) + " at the end</figcaption></figure>\n";
   }
   std::string pictures;
   for (const ReportSample& sample : samples) {
     try {
       pictures += "<figure class=\"sample\">" + thumbnail(sample.file) + "<figcaption>" +
-                  escape(sample.caption) + "</figcaption></figure>\n";
+                  escape_html(sample.caption) + "</figcaption></figure>\n";
     } catch (const Error&) {
       continue;  // a picture that is gone by now
     }
@@ -207,10 +173,10 @@ void write_report(const fs::path& folder, const std::string& task,
   if (!pictures.empty()) pictures = "<h2>What it says of pictures it has seen</h2>\n" + pictures;
   write_file(folder / "report.html", [&](std::ostream& out) {
     out << "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\"><title>blip-train "
-        << escape(task) << "</title><style>" << kStyle << "</style>\n<h1>blip-train "
-        << escape(task) << "</h1>\n"
-        << curves << pictures << "<h2>Configuration</h2>\n<pre>" << escape(to_yaml(configuration))
-        << "</pre></html>\n";
+        << escape_html(task) << "</title><style>" << kStyle << "</style>\n<h1>blip-train "
+        << escape_html(task) << "</h1>\n"
+        << curves << pictures << "<h2>Configuration</h2>\n<pre>"
+        << escape_html(to_yaml(configuration)) << "</pre></html>\n";
   });
 }
 

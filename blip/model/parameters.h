@@ -19,8 +19,9 @@ struct LayerNorm {
 
   /// y = LayerNorm(x) for `rows` rows; `y` may be `x`.
   void forward(const float* x, std::size_t rows, float* y) const {
-    layer_norm({gamma.data(), beta.data(), gamma.size(), eps}, x, rows, y);
+    layer_norm(parameters(), x, rows, y);
   }
+  LayerNormParameters parameters() const { return {gamma.data(), beta.data(), gamma.size(), eps}; }
 };
 
 /// Where a model's parts read their parameters, and in which precision. The matrices of an int8

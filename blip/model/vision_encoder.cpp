@@ -8,7 +8,7 @@
 #include "blip/base/error.h"
 #include "blip/model/position_interpolation.h"
 #include "blip/ops/attention.h"
-#include "blip/ops/matmul.h"
+#include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
@@ -109,12 +109,12 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
   const auto heads = static_cast<std::size_t>(config_.num_attention_heads);
   const AttentionShape attention{heads, d / heads};
   // Attention is no more exact than what it is given.
-  const bool from_bf16 = layers_[0].qkv.weight().precision != Precision::f32 && multiplies_bf16();
+  const bool from_bf16 =
+      layers_[0].qkv.weight().precision != Precision::f32 && tiles_multiply(Precision::bf16);
   const Shape shape = {static_cast<std::int64_t>(n), static_cast<std::int64_t>(d)};
 
   FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(n * 3 * d);
-  FloatBuffer hidden(n * static_cast<std::size_t>(config_.intermediate_size));
-  FloatBuffer scratch;
+  FloatBuffer hidden, scratch;
   embed(pixel_values, height, width, x.data());
   if (probe) probe("vision.hidden_states.0", x.span(), shape);
 
@@ -128,20 +128,28 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
             input.span(),
             {static_cast<std::int64_t>(n), static_cast<std::int64_t>(input.size() / n)});
     };
-    layer.layer_norm1.forward(x.data(), n, normal.data());
+    const LayerNormParameters norm1 = layer.layer_norm1.parameters();
+    const LayerNormParameters norm2 = layer.layer_norm2.parameters();
+    if (probe) layer_norm(norm1, x.data(), n, normal.data());
     tell("self_attn.qkv", normal);
-    layer.qkv.forward_many(normal.data(), n, qkv.data());
-    (from_bf16 ? attention_all_to_all_bf16 : attention_all_to_all)(attention, qkv.data(), n,
-                                                                   normal.data(), scratch);
+    layer.qkv.forward_many(x.data(), n, qkv.data(), Epilogue::Activation::none, nullptr, &norm1);
+    if (from_bf16) {
+      attention_all_to_all_bf16(attention, qkv.data(), n, normal.data());
+    } else {
+      attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
+    }
     tell("self_attn.projection", normal);
     layer.projection.forward_many(normal.data(), n, next.data(), Epilogue::Activation::none,
                                   x.data());
 
-    layer.layer_norm2.forward(next.data(), n, normal.data());
-    tell("mlp.fc1", normal);
-    layer.fc1.forward_many(normal.data(), n, hidden.data(), Epilogue::Activation::gelu);
-    tell("mlp.fc2", hidden);
-    layer.fc2.forward_many(hidden.data(), n, x.data(), Epilogue::Activation::none, next.data());
+    if (probe) {
+      layer_norm(norm2, next.data(), n, normal.data());
+      tell("mlp.fc1", normal);
+      hidden = FloatBuffer(n * layer.fc1.out_features());
+      layer.fc1.forward_many(normal.data(), n, hidden.data(), Epilogue::Activation::gelu);
+      tell("mlp.fc2", hidden);
+    }
+    Linear::forward_mlp(layer.fc1, layer.fc2, norm2, next.data(), n, x.data(), next.data(), hidden);
     if (probe) probe("vision.hidden_states." + std::to_string(i + 1), x.span(), shape);
   }
   post_layernorm_.forward(x.data(), n, image_embeds.data());

@@ -23,9 +23,9 @@ void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::si
                           float* out, FloatBuffer& scratch);
 
 /// The same from bf16: queries, keys, values and weights are rounded, sums are f32. Only where
-/// multiplies_bf16().
+/// tiles_multiply(Precision::bf16).
 void attention_all_to_all_bf16(const AttentionShape& shape, const float* qkv, std::size_t tokens,
-                               float* out, FloatBuffer& scratch);
+                               float* out);
 
 /// One query and the tokens it attends to, each [heads, head_size] somewhere in a cache.
 struct AttentionQuery {

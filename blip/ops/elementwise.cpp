@@ -113,19 +113,18 @@ void epilogue_kernel(const Epilogue& e, const OutputBlock& block) {
   }
 }
 
-void dense_epilogue_kernel(const Epilogue& e, const float* sums, const OutputBlock& block) {
-  const std::size_t width = block.end - block.begin;
+void sums_epilogue_kernel(const Epilogue& e, const float* sums, std::size_t stride,
+                          const OutputBlock& block) {
   for (std::size_t r = 0; r < block.rows; ++r) {
-    epilogue_row(e, FromFloats{sums + r * width}, block, r,
+    epilogue_row(e, FromFloats{sums + r * stride}, block, r,
                  block.y + r * block.stride + block.begin);
   }
 }
 
 void integer_epilogue_kernel(const Epilogue& e, const IntegerSums& sums, const OutputBlock& block) {
-  const std::size_t width = block.end - block.begin;
   for (std::size_t r = 0; r < block.rows; ++r) {
-    const FromSums source{sums.sums + r * width, sums.rows[r], sums.column_scales + block.begin,
-                          sums.column_sums + block.begin};
+    const FromSums source{sums.sums + r * sums.stride, sums.rows[r],
+                          sums.column_scales + block.begin, sums.column_sums + block.begin};
     epilogue_row(e, source, block, r, block.y + r * block.stride + block.begin);
   }
 }
@@ -189,7 +188,7 @@ HWY_AFTER_NAMESPACE();
 namespace blip {
 
 HWY_EXPORT(epilogue_kernel);
-HWY_EXPORT(dense_epilogue_kernel);
+HWY_EXPORT(sums_epilogue_kernel);
 HWY_EXPORT(integer_epilogue_kernel);
 HWY_EXPORT(layer_norm_kernel);
 HWY_EXPORT(softmax_kernel);
@@ -214,8 +213,9 @@ void apply_epilogue(const Epilogue& epilogue, const OutputBlock& block) {
   HWY_DYNAMIC_DISPATCH(epilogue_kernel)(epilogue, block);
 }
 
-void apply_epilogue(const Epilogue& epilogue, const float* sums, const OutputBlock& block) {
-  HWY_DYNAMIC_DISPATCH(dense_epilogue_kernel)(epilogue, sums, block);
+void apply_epilogue(const Epilogue& epilogue, const float* sums, std::size_t sums_stride,
+                    const OutputBlock& block) {
+  HWY_DYNAMIC_DISPATCH(sums_epilogue_kernel)(epilogue, sums, sums_stride, block);
 }
 
 void apply_epilogue(const Epilogue& epilogue, const IntegerSums& sums, const OutputBlock& block) {
@@ -224,7 +224,7 @@ void apply_epilogue(const Epilogue& epilogue, const IntegerSums& sums, const Out
   }
   for (std::size_t r = 0; r < block.rows; ++r) {
     for (std::size_t c = block.begin; c < block.end; ++c) {
-      const std::int32_t sum = sums.sums[r * (block.end - block.begin) + c - block.begin] -
+      const std::int32_t sum = sums.sums[r * sums.stride + c - block.begin] -
                                sums.rows[r].zero_point * sums.column_sums[c];
       block.y[r * block.stride + c] =
           static_cast<float>(sum) * (sums.rows[r].scale * sums.column_scales[c]);

@@ -31,15 +31,18 @@ struct OutputBlock {
 
 /// y[r, c] = activation(y[r, c] + bias[c]) + residual[r, c]. Serial.
 void apply_epilogue(const Epilogue& epilogue, const OutputBlock& block);
-/// The same from `sums` [rows, end - begin], dense. Not for Isa::reference.
-void apply_epilogue(const Epilogue& epilogue, const float* sums, const OutputBlock& block);
+/// The same from `sums` [rows, end - begin], whose rows are `sums_stride` apart. Not for
+/// Isa::reference.
+void apply_epilogue(const Epilogue& epilogue, const float* sums, std::size_t sums_stride,
+                    const OutputBlock& block);
 
 /// Exact sums [rows, end - begin] of a product of quantised rows and int8 weights.
 struct IntegerSums {
   const std::int32_t* sums;
+  std::size_t stride;               ///< from one row of sums to the next
   const RowScale* rows;             ///< of the quantised rows
-  const float* column_scales;       ///< [stride], of the weights
-  const std::int32_t* column_sums;  ///< [stride], of the weights
+  const float* column_scales;       ///< [out], of the weights
+  const std::int32_t* column_sums;  ///< [out], of the weights
 };
 
 /// y[r, c] = activation((sums[r, c] - zero_point[r] * column_sum[c]) * scale[r] * column_scale[c] +

@@ -50,11 +50,6 @@ const IsaInfo* find_isa(std::string_view wanted) {
   return nullptr;
 }
 
-bool has_feature(std::string_view wanted) {
-  const std::vector<std::string_view> features = cpu_features();
-  return std::find(features.begin(), features.end(), wanted) != features.end();
-}
-
 /// Highway's dispatch and oneDNN's follow `isa`.
 void apply(Isa isa) {
   std::int64_t allowed = 0;
@@ -135,6 +130,11 @@ void force_isa(Isa isa) {
     throw Error(ErrorCode::usage, std::string(name(isa)) + " does not run on this CPU");
   }
   apply(isa);
+}
+
+bool has_feature(std::string_view wanted) {
+  const std::vector<std::string_view> features = cpu_features();
+  return std::find(features.begin(), features.end(), wanted) != features.end();
 }
 
 std::vector<std::string_view> cpu_features() {

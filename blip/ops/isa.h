@@ -7,8 +7,8 @@
 namespace blip {
 
 /// Families of vector instructions that kernels are built for, slowest first. `reference` is the
-/// naive scalar path of ops/reference.h: the oracle of all others. `amx` is avx512 with oneDNN's
-/// products in tiles.
+/// naive scalar path of ops/reference.h: the oracle of all others. `amx` is avx512 with products
+/// in tiles.
 enum class Isa { reference, baseline, avx2, avx512, amx, neon };
 
 std::string_view name(Isa isa) noexcept;
@@ -29,5 +29,7 @@ void force_isa(Isa isa);
 /// Vector extensions of this CPU by name ("avx2", "fma", "avx512f", "avx512_vnni", "amx_tile"...),
 /// for reports.
 std::vector<std::string_view> cpu_features();
+/// Whether one of them is called so.
+bool has_feature(std::string_view wanted);
 
 }  // namespace blip

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
 #include <utility>
 
 #include "blip/ops/matmul.h"
@@ -22,11 +23,18 @@ T* reuse(std::vector<T>& kept, std::size_t size) {
   return kept.data();
 }
 
+/// The same, aligned for tiles.
+std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes) {
+  const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
+  if (kept.size() < floats) kept = FloatBuffer(floats);
+  return reinterpret_cast<std::uint8_t*>(kept.data());
+}
+
 /// Calls work(columns) for a share of [0, out) on each thread, so that each finishes its own
 /// columns while they are near. Few columns are not shared out.
 template <class Work>
 void for_column_shares(std::size_t out, const Work& work) {
-  constexpr std::size_t kLeastColumns = 256, kRounding = 16;
+  constexpr std::size_t kLeastColumns = 256, kRounding = 32;
   const auto threads = static_cast<std::size_t>(omp_get_max_threads());
   const std::size_t parts = std::clamp<std::size_t>(out / kLeastColumns, 1, threads);
   const std::size_t width = ((out + parts - 1) / parts + kRounding - 1) / kRounding * kRounding;
@@ -43,6 +51,72 @@ void for_column_shares(std::size_t out, const Work& work) {
     }
   }
   if (error) std::rethrow_exception(error);
+}
+
+/// Left sides of a product in tiles.
+struct TiledInput {
+  TiledRows layout;
+  const std::uint8_t* data;
+  const RowScale* scales;  ///< of int8
+};
+
+/// `x` [rows, w.in], normalised if `norm` is there, rounded or quantised for `w`. Until the
+/// thread's next call.
+TiledInput lay_out(const float* x, std::size_t rows, const LayerNormParameters* norm,
+                   const WeightMatrix& w) {
+  thread_local FloatBuffer kept;
+  thread_local std::vector<RowScale> kept_scales;
+  const TiledRows layout = tiled_rows(w, rows);
+  std::uint8_t* tiled = reuse(kept, layout.bytes());
+  const bool integers = w.precision == Precision::int8;
+  RowScale* scales = integers ? reuse(kept_scales, rows) : nullptr;
+  const std::size_t tile = layout.tile_rows;
+#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * w.in))
+  for (std::size_t r = 0; r < rows; r += tile) {
+    const std::size_t count = std::min(tile, rows - r);
+    const float* from = x + r * w.in;
+    if (norm != nullptr) {
+      thread_local std::vector<float> kept_rows;
+      float* normal = reuse(kept_rows, tile * w.in);
+      layer_norm(*norm, from, count, normal);
+      from = normal;
+    }
+    if (!integers) {
+      layout.round(from, w.in, r, count, {0, w.in}, tiled);
+      continue;
+    }
+    thread_local std::vector<std::uint8_t> kept_block;
+    std::uint8_t* block = reuse(kept_block, tile * w.in);
+    quantize_rows(from, count, w.in, w.smoothing.data(), block, scales + r);
+    layout.put(block, r, count, tiled);
+  }
+  return {layout, tiled, scales};
+}
+
+/// All of a product in tiles, on all threads.
+void multiply_all(const TiledInput& x, const WeightMatrix& w,
+                  const std::function<void(const TileSums&)>& finish) {
+  for_column_shares(
+      w.out, [&](const ColumnRange& share) { multiply_tiles(x.data, x.layout, w, share, finish); });
+}
+
+/// The whole product and what follows it.
+void multiply_all(const TiledInput& x, const WeightMatrix& w, const Epilogue& epilogue,
+                  const OutputBlock& all) {
+  multiply_all(x, w, [&](const TileSums& t) {
+    const std::size_t offset = t.first * all.stride;
+    Epilogue part = epilogue;
+    if (part.residual != nullptr) part.residual += offset;
+    const OutputBlock block{all.y + offset, t.rows, all.stride, t.columns.begin, t.columns.end};
+    if (w.precision == Precision::int8) {
+      apply_epilogue(part,
+                     {static_cast<const std::int32_t*>(t.sums), t.stride, x.scales + t.first,
+                      w.scales.data(), w.sums->data()},
+                     block);
+    } else {
+      apply_epilogue(part, static_cast<const float*>(t.sums), t.stride, block);
+    }
+  });
 }
 
 }  // namespace
@@ -65,10 +139,19 @@ void Linear::forward_each(const float* x, std::size_t rows, std::span<const Line
 }
 
 void Linear::forward_many(const float* x, std::size_t rows, float* y,
-                          Epilogue::Activation activation, const float* residual) const {
+                          Epilogue::Activation activation, const float* residual,
+                          const LayerNormParameters* norm) const {
   const Epilogue epilogue{bias_.data(), activation, residual};
   const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
-  if (fits_tiles(weight_)) return many_tiles(x, epilogue, all);
+  if (fits_tiles(weight_)) {
+    return multiply_all(lay_out(x, rows, norm, weight_), weight_, epilogue, all);
+  }
+  if (norm != nullptr) {
+    thread_local FloatBuffer kept;
+    auto* normal = reinterpret_cast<float*>(reuse(kept, rows * weight_.in * sizeof(float)));
+    layer_norm(*norm, x, rows, normal);
+    x = normal;
+  }
   switch (weight_.precision) {
     case Precision::f32:
       return many_f32(x, epilogue, all);
@@ -90,25 +173,7 @@ void Linear::many_f32(const float* x, const Epilogue& epilogue, const OutputBloc
 }
 
 void Linear::many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
-  const std::size_t in = weight_.in, size = all.rows * in;
-  if (multiplies_bf16()) {
-    thread_local std::vector<std::uint16_t> kept;
-    std::uint16_t* rounded = reuse(kept, size);
-#pragma omp parallel for schedule(static) if (worth_threads(size))
-    for (std::size_t r = 0; r < all.rows; ++r) round_to_bf16(x + r * in, in, rounded + r * in);
-    // Dense results let oneDNN take its faster kernel, and are near when they are finished.
-    return for_column_shares(weight_.out, [&](const ColumnRange& share) {
-      constexpr std::size_t kColumns = 512;
-      thread_local std::vector<float> kept_sums;
-      float* sums = reuse(kept_sums, all.rows * std::min(kColumns, share.width()));
-      for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
-        const ColumnRange c{begin, std::min(begin + kColumns, share.end)};
-        matmul_bf16({rounded, all.rows, in, in}, {weight_.bf16() + c.begin * in, c.width(), in, in},
-                    true, {sums, all.rows, c.width(), c.width()});
-        apply_epilogue(epilogue, sums, {all.y, all.rows, all.stride, c.begin, c.end});
-      }
-    });
-  }
+  const std::size_t in = weight_.in;
   // Weights widened a few columns at a time, so that they are still in the cache when multiplied.
   for_column_shares(weight_.out, [&](const ColumnRange& share) {
     constexpr std::size_t kColumns = 512;
@@ -137,50 +202,39 @@ void Linear::many_int8(const float* x, const Epilogue& epilogue, const OutputBlo
     for (std::size_t begin = share.begin; begin < share.end; begin += kColumns) {
       const ColumnRange c{begin, std::min(begin + kColumns, share.end)};
       matmul_int8(q, all.rows, weight_, c, sums);
-      apply_epilogue(epilogue, {sums, scales, weight_.scales.data(), weight_.sums->data()},
+      apply_epilogue(epilogue,
+                     {sums, c.width(), scales, weight_.scales.data(), weight_.sums->data()},
                      {all.y, all.rows, all.stride, c.begin, c.end});
     }
   });
 }
 
-void Linear::many_tiles(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
-  thread_local std::vector<std::uint8_t> kept;
-  thread_local std::vector<RowScale> kept_scales;
-  const bool integers = weight_.precision == Precision::int8;
-  const std::size_t in = weight_.in, row_bytes = integers ? in : 2 * in;
-  std::uint8_t* tiled = reuse(kept, tiled_bytes(all.rows, row_bytes));
-  RowScale* scales = reuse(kept_scales, all.rows);
-  constexpr std::size_t kRowBlock = 16;  // asks for the CPU's levels once for so many
-#pragma omp parallel for schedule(static) if (worth_threads(4 * all.rows * in))
-  for (std::size_t first = 0; first < all.rows; first += kRowBlock) {
-    thread_local std::vector<std::uint8_t> kept_block;
-    const std::size_t count = std::min(kRowBlock, all.rows - first);
-    std::uint8_t* block = reuse(kept_block, kRowBlock * row_bytes);
-    if (integers) {
-      quantize_rows(x + first * in, count, in, weight_.smoothing.data(), block, scales + first);
-    } else {
-      round_to_bf16(x + first * in, count * in, reinterpret_cast<std::uint16_t*>(block));
-    }
-    for (std::size_t r = 0; r < count; ++r) {
-      put_tiled_row(block + r * row_bytes, row_bytes, first + r, tiled);
-    }
+void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerNormParameters& norm,
+                         const float* x, std::size_t rows, float* y, const float* residual,
+                         FloatBuffer& scratch) {
+  const WeightMatrix& w = first.weight_;
+  if (w.precision == Precision::int8 || w.precision != second.weight_.precision || !fits_tiles(w) ||
+      !fits_tiles(second.weight_)) {
+    if (scratch.size() < rows * w.out) scratch = FloatBuffer(rows * w.out);
+    first.forward_many(x, rows, scratch.data(), Epilogue::Activation::gelu, nullptr, &norm);
+    return second.forward_many(scratch.data(), rows, y, Epilogue::Activation::none, residual);
   }
-  for_column_shares(weight_.out, [&](const ColumnRange& share) {
-    multiply_tiles(tiled, all.rows, weight_, share, [&](const TileSums& t) {
-      const std::size_t offset = t.first * all.stride;
-      Epilogue part = epilogue;
-      if (part.residual != nullptr) part.residual += offset;
-      const OutputBlock block{all.y + offset, t.rows, all.stride, t.columns.begin, t.columns.end};
-      if (integers) {
-        apply_epilogue(part,
-                       {static_cast<const std::int32_t*>(t.sums), scales + t.first,
-                        weight_.scales.data(), weight_.sums->data()},
-                       block);
-      } else {
-        apply_epilogue(part, static_cast<const float*>(t.sums), block);
-      }
-    });
+  // What lies between goes straight to where the second product wants it.
+  const TiledRows layout = tiled_rows(second.weight_, rows);
+  std::uint8_t* hidden = reuse(scratch, layout.bytes());
+  multiply_all(lay_out(x, rows, &norm, w), w, [&](const TileSums& t) {
+    auto* values = static_cast<float*>(t.sums);
+    const float* bias = first.bias_.data();
+    apply_epilogue({bias == nullptr ? nullptr : bias + t.columns.begin, Epilogue::Activation::gelu},
+                   {values, t.rows, t.stride, 0, t.columns.width()});
+    // A block of the first product may be two tiles of the second.
+    for (std::size_t r = 0; r < t.rows; r += layout.tile_rows) {
+      layout.round(values + r * t.stride, t.stride, t.first + r,
+                   std::min(layout.tile_rows, t.rows - r), t.columns, hidden);
+    }
   });
+  multiply_all({layout, hidden, nullptr}, second.weight_, {second.bias_.data(), {}, residual},
+               {y, rows, second.weight_.out, 0, second.weight_.out});
 }
 
 }  // namespace blip

@@ -41,18 +41,24 @@ class Linear {
   /// cost.
   static void forward_each(const float* x, std::size_t rows, std::span<const LinearOutput> outputs);
 
-  /// The same by oneDNN or AMX's tiles, made for the hundreds of tokens of a picture. With int8
-  /// weights each row of x is quantised; with bf16 weights it is rounded where the CPU multiplies
-  /// bf16.
+  /// The same in tiles (tiles.h) or by oneDNN, made for the hundreds of tokens of a picture. With
+  /// int8 weights each row of x is quantised; with bf16 weights it is rounded where the CPU
+  /// multiplies bf16. With `norm` the rows are normalised first.
   void forward_many(const float* x, std::size_t rows, float* y,
                     Epilogue::Activation activation = Epilogue::Activation::none,
-                    const float* residual = nullptr) const;
+                    const float* residual = nullptr,
+                    const LayerNormParameters* norm = nullptr) const;
+
+  /// second(gelu(first(norm(x)))) + residual by forward_many(), x [rows, first.in] -> y [rows,
+  /// second.out]. `residual` may be `x`. `scratch` grows to what is needed and can be given again.
+  static void forward_mlp(const Linear& first, const Linear& second,
+                          const LayerNormParameters& norm, const float* x, std::size_t rows,
+                          float* y, const float* residual, FloatBuffer& scratch);
 
  private:
   void many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& block) const;
   void many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   void many_int8(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
-  void many_tiles(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
 
   WeightMatrix weight_;
   Weight bias_;

@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 #include <cstdint>
-#include <deque>
 #include <limits>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
@@ -91,72 +90,6 @@ void check(dnnl_status_t status) {
   if (status == dnnl_success) return;
   throw Error(ErrorCode::internal, "oneDNN refused a matrix product (status " +
                                        std::to_string(static_cast<int>(status)) + ")");
-}
-
-/// What oneDNN's matmul primitive is made for: c [m, n] = a [m, k] b, with the rows' strides.
-struct OnednnProduct {
-  dnnl::memory::data_type type;  ///< of a: bf16 times bf16 gives f32, u8 times s8 gives s32
-  std::size_t m, k, n;
-  std::size_t a_stride, b_stride, c_stride;
-  bool b_transposed;
-  bool operator==(const OnednnProduct&) const = default;
-};
-
-/// A primitive and what it is run on. Made once per thread: a picture's layers ask for the same few
-/// over and over, and making one takes longer than some of them run.
-class OnednnMatmul {
- public:
-  OnednnMatmul(const dnnl::engine& cpu, const OnednnProduct& product) : product_(product) {
-    using dnnl::memory;
-    const bool integers = product.type == memory::data_type::u8;
-    const dnnl_dim_t m = dim(product.m), k = dim(product.k), n = dim(product.n);
-    const dnnl_dim_t stride = dim(product.b_stride);
-    const memory::desc a({m, k}, product.type, memory::dims{dim(product.a_stride), 1});
-    const memory::desc b({k, n}, integers ? memory::data_type::s8 : product.type,
-                         product.b_transposed ? memory::dims{1, stride} : memory::dims{stride, 1});
-    const memory::desc c({m, n}, integers ? memory::data_type::s32 : memory::data_type::f32,
-                         memory::dims{dim(product.c_stride), 1});
-#if DNNL_VERSION_MAJOR >= 3
-    primitive_ = dnnl::matmul(dnnl::matmul::primitive_desc(cpu, a, b, c));
-#else
-    primitive_ = dnnl::matmul(dnnl::matmul::primitive_desc(dnnl::matmul::desc(a, b, c), cpu));
-#endif
-    a_ = memory(a, cpu, nullptr);
-    b_ = memory(b, cpu, nullptr);
-    c_ = memory(c, cpu, nullptr);
-  }
-
-  const OnednnProduct& product() const {
-    return product_;
-  }
-
-  void run(dnnl::stream& stream, const void* a, const void* b, void* c) {
-    // oneDNN takes every buffer as void*; it only reads the first two.
-    a_.set_data_handle(const_cast<void*>(a));
-    b_.set_data_handle(const_cast<void*>(b));
-    c_.set_data_handle(c);
-    primitive_.execute(stream, {{DNNL_ARG_SRC, a_}, {DNNL_ARG_WEIGHTS, b_}, {DNNL_ARG_DST, c_}});
-    stream.wait();
-  }
-
- private:
-  OnednnProduct product_;
-  dnnl::matmul primitive_;
-  dnnl::memory a_, b_, c_;
-};
-
-void onednn_product(const OnednnProduct& wanted, const void* a, const void* b, void* c) {
-  constexpr std::size_t kKept = 32;
-  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
-  thread_local dnnl::stream stream(cpu);
-  thread_local std::deque<OnednnMatmul> kept;
-  auto found = std::find_if(kept.begin(), kept.end(),
-                            [&](const OnednnMatmul& m) { return m.product() == wanted; });
-  if (found == kept.end()) {
-    if (kept.size() == kKept) kept.pop_back();
-    found = kept.emplace(kept.begin(), cpu, wanted);
-  }
-  found->run(stream, a, b, c);
 }
 
 /// What a product of few rows reads: x times the smoothing of its weights; for int8 weights as
@@ -308,17 +241,12 @@ void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,
     return reference::matmul_int8(q, weights, rows, columns.width(), w.in, sums);
   }
   const std::size_t in = w.in, width = columns.width();
-  // Tiles multiply twice as fast by the primitive, VNNI a third faster by the older function.
-  if (dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx512_core_amx) {
-    return onednn_product({dnnl::memory::data_type::u8, rows, in, width, in, in, width, true}, q,
-                          weights, sums);
-  }
   const std::int32_t offset = 0;
   check(dnnl_gemm_u8s8s32('N', 'T', 'F', dim(rows), dim(width), dim(in), 1.0f, q, dim(in), 0,
                           weights, dim(in), 0, 0.0f, sums, dim(width), &offset));
 }
 
-/// The two questions about the CPU are asked of what oneDNN uses, which force_isa() can lower.
+/// Asked of what oneDNN uses, which force_isa() can lower.
 int activation_levels() {
   active_isa();
   switch (dnnl::get_effective_cpu_isa()) {
@@ -331,19 +259,6 @@ int activation_levels() {
     default:
       return 255;
   }
-}
-
-bool multiplies_bf16() {
-  if (active_isa() < Isa::avx512) return false;
-  const dnnl::cpu_isa isa = dnnl::get_effective_cpu_isa();
-  return isa == dnnl::cpu_isa::avx512_core_bf16 || isa == dnnl::cpu_isa::avx512_core_amx;
-}
-
-void matmul_bf16(const ConstBf16Matrix& a, const ConstBf16Matrix& b, bool b_transposed,
-                 const MutableMatrix& c) {
-  onednn_product({dnnl::memory::data_type::bf16, c.rows, a.columns, c.columns, a.stride, b.stride,
-                  c.stride, b_transposed},
-                 a.data, b.data, c.data);
 }
 
 }  // namespace blip

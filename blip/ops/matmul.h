@@ -60,19 +60,4 @@ int activation_levels();
 void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,
                  const ColumnRange& columns, std::int32_t* sums);
 
-/// Whether this CPU multiplies bf16 (AVX512_BF16 or AMX) and oneDNN uses it.
-bool multiplies_bf16();
-
-/// A row-major matrix of bf16 values whose rows are `stride` apart.
-struct ConstBf16Matrix {
-  const std::uint16_t* data;
-  std::size_t rows;
-  std::size_t columns;
-  std::size_t stride;
-};
-
-/// matmul() of bf16 values, summed in f32. Only where multiplies_bf16().
-void matmul_bf16(const ConstBf16Matrix& a, const ConstBf16Matrix& b, bool b_transposed,
-                 const MutableMatrix& c);
-
 }  // namespace blip

@@ -17,6 +17,7 @@
 #include "blip/ops/matmul.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
+#include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
@@ -248,14 +249,14 @@ TEST_P(OnEveryIsa, AttentionAllToAll) {
 }
 
 TEST_P(OnEveryIsa, AttentionAllToAllOfBf16) {
-  if (!multiplies_bf16()) GTEST_SKIP() << "this CPU, or what it is held to, multiplies no bf16";
+  if (!tiles_multiply(Precision::bf16))
+    GTEST_SKIP() << "this CPU, or what it is held to, multiplies no bf16";
   for (const std::size_t tokens : {1, 5, 160, 163, 577}) {
     for (const AttentionShape shape : {AttentionShape{2, 6}, AttentionShape{3, 32}}) {
       const std::size_t width = shape.width();
       const auto qkv = random_values(tokens * 3 * width, tokens, 2.0f);
       std::vector<float> got(tokens * width);
-      FloatBuffer scratch;
-      attention_all_to_all_bf16(shape, qkv.data(), tokens, got.data(), scratch);
+      attention_all_to_all_bf16(shape, qkv.data(), tokens, got.data());
       for (const std::size_t t : {std::size_t{0}, tokens / 2, tokens - 1}) {
         const auto wanted = naive_attention(shape, qkv.data() + t * 3 * width, qkv.data() + width,
                                             qkv.data() + 2 * width, tokens, 3 * width);

@@ -185,15 +185,44 @@ TEST_P(PrecisionOnEveryIsa, LinearLayersOfAPicturesSize) {
       const LinearCase c = make_case(rows, 192, out);
       auto smoothing = random_values(192, 9);
       for (float& v : smoothing) v = std::fabs(v) + 0.5f;
-      for (const WeightMatrix& w : {to_bf16(view(c.w, out)), to_int8(view(c.w, out), {}),
-                                    to_int8(view(c.w, out), view(smoothing))}) {
+      for (const WeightMatrix& w :
+           {to_matrix(view(c.w, out)), to_bf16(view(c.w, out)), to_int8(view(c.w, out), {}),
+            to_int8(view(c.w, out), view(smoothing))}) {
         const auto wanted = reference_linear(c, w);
         std::vector<float> got(wanted.size());
         Linear(w, view(c.bias))
             .forward_many(c.x.data(), rows, got.data(), Epilogue::Activation::gelu,
                           c.residual.data());
-        EXPECT_LT(relative_error(got, wanted), w.precision == Precision::int8 ? 0.02 : 5e-3)
+        const double allowed[] = {1e-5, 5e-3, 0.02};
+        EXPECT_LT(relative_error(got, wanted), allowed[static_cast<int>(w.precision)])
             << name(w.precision) << ", " << rows << " rows, " << out << " columns";
+      }
+    }
+  }
+}
+
+TEST_P(PrecisionOnEveryIsa, TwoLayersTogetherGiveWhatTheyGiveOneByOne) {
+  for (const std::size_t rows : {1, 33, 577}) {
+    for (const std::size_t width : {96, 100, 1056}) {  // 100: no whole pieces
+      const LinearCase first = make_case(rows, 64, width), second = make_case(rows, width, 50);
+      for (const auto convert : {to_matrix, to_bf16}) {
+        const Linear a(convert(view(first.w, width)), view(first.bias));
+        const Linear b(convert(view(second.w, 50)), view(second.bias));
+        std::vector<float> normal(rows * 64), between(rows * width), together(rows * width);
+        std::vector<float> wanted(rows * 50), got(rows * 50);
+        const auto gamma = random_values(64, 7), beta = random_values(64, 8);
+        const LayerNormParameters norm{gamma.data(), beta.data(), 64, 1e-5f};
+        layer_norm(norm, first.x.data(), rows, normal.data());
+        a.forward_many(normal.data(), rows, between.data(), Epilogue::Activation::gelu);
+        a.forward_many(first.x.data(), rows, together.data(), Epilogue::Activation::gelu, nullptr,
+                       &norm);
+        EXPECT_EQ(together, between);
+        b.forward_many(between.data(), rows, wanted.data(), Epilogue::Activation::none,
+                       second.residual.data());
+        FloatBuffer scratch;
+        Linear::forward_mlp(a, b, norm, first.x.data(), rows, got.data(), second.residual.data(),
+                            scratch);
+        EXPECT_EQ(got, wanted) << rows << " rows, " << width << " between";
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "blip/base/error.h"
@@ -16,6 +17,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #define BLIP_HAS_TILES 1
+#define BLIP_AVX512_CODE __attribute__((target("avx512f,avx512bw")))
+#define BLIP_DOT_CODE __attribute__((target("avx512f,avx512bw,avx512bf16,avx512vnni")))
 #define BLIP_TILE_CODE __attribute__((target("avx512f,avx512bw,amx-tile,amx-int8,amx-bf16")))
 #else
 #define BLIP_HAS_TILES 0
@@ -24,25 +27,38 @@
 namespace blip {
 namespace {
 
-constexpr std::size_t kTileRows = 16, kTileRowBytes = 64, kTileBytes = kTileRows * kTileRowBytes;
-/// Rows and columns of the sums that four tiles hold.
-constexpr std::size_t kBlock = 2 * kTileRows;
+/// Bytes of a row that lie together, and the columns of a register or tile of sums.
+constexpr std::size_t kPiece = 64, kLanes = 16;
+/// 16 columns' pieces, packed.
+constexpr std::size_t kPackedBytes = kLanes * kPiece;
+/// Columns that are multiplied at once.
+constexpr std::size_t kPanel = 2 * kLanes;
 
 std::size_t row_bytes_of(const WeightMatrix& w) {
-  return w.in * (w.precision == Precision::int8 ? 1 : 2);
+  switch (w.precision) {
+    case Precision::f32:
+      return w.in * 4;
+    case Precision::bf16:
+      return w.in * 2;
+    case Precision::int8:
+      break;
+  }
+  return w.in;
 }
 
 }  // namespace
 
-std::size_t tiled_bytes(std::size_t rows, std::size_t row_bytes) {
-  return (rows + kBlock - 1) / kBlock * kBlock * row_bytes;
+bool fits_tiles(const WeightMatrix& w) {
+  return tiles_multiply(w.precision) && row_bytes_of(w) % kPiece == 0;
 }
 
-void put_tiled_row(const void* row, std::size_t row_bytes, std::size_t r, std::uint8_t* tiled) {
-  const auto* from = static_cast<const std::uint8_t*>(row);
-  std::uint8_t* to = tiled + r / kTileRows * kTileRows * row_bytes + r % kTileRows * kTileRowBytes;
-  for (std::size_t at = 0; at < row_bytes; at += kTileRowBytes, to += kTileBytes) {
-    std::memcpy(to, from + at, kTileRowBytes);
+void TiledRows::put(const void* from, std::size_t r, std::size_t count, std::uint8_t* tiled) const {
+  std::uint8_t* to = tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece;
+  for (std::size_t at = 0; at < row_bytes; at += kPiece, to += tile_rows * kPiece) {
+    for (std::size_t i = 0; i < count; ++i) {
+      std::memcpy(to + i * kPiece, static_cast<const std::uint8_t*>(from) + i * row_bytes + at,
+                  kPiece);
+    }
   }
 }
 
@@ -74,8 +90,8 @@ class TileRegisters {
 };
 
 /// to[i][n] = from[n][i] of 16 rows of 16 words, `from_stride` bytes apart.
-BLIP_TILE_CODE void transpose_words(const std::uint8_t* from, std::size_t from_stride,
-                                    std::uint8_t* to) {
+BLIP_AVX512_CODE void transpose_words(const std::uint8_t* from, std::size_t from_stride,
+                                      std::uint8_t* to) {
   __m512i a[16], b[16];
   for (std::size_t n = 0; n < 16; ++n) {
     _mm_prefetch(reinterpret_cast<const char*>(from + n * from_stride + 512), _MM_HINT_T0);
@@ -106,45 +122,109 @@ BLIP_TILE_CODE void transpose_words(const std::uint8_t* from, std::size_t from_s
   }
 }
 
-/// Columns of `w` as the right sides of tiles, [row bytes / 64, 2, 16, 64]: a tile's row holds four
-/// bytes of each of 16 columns. Columns from columns.end on repeat the last one.
-BLIP_TILE_CODE void pack_columns(const WeightMatrix& w, const ColumnRange& columns,
-                                 std::uint8_t* to) {
+/// Columns of `w` as right sides, [row bytes / 64, 2, 16, 64]: each 64 bytes hold four bytes of
+/// each of 16 columns. Columns from columns.end on repeat the last one.
+BLIP_AVX512_CODE void pack_columns(const WeightMatrix& w, const ColumnRange& columns,
+                                   std::uint8_t* to) {
   const std::size_t row_bytes = row_bytes_of(w);
   const auto* data = static_cast<const std::uint8_t*>(w.data);
   std::vector<std::uint8_t> tail;
   for (std::size_t half = 0; half < 2; ++half) {
-    const std::size_t first = columns.begin + half * kTileRows;
+    const std::size_t first = columns.begin + half * kLanes;
     const std::uint8_t* from = data + first * row_bytes;
-    if (first + kTileRows > columns.end) {
-      tail.resize(kTileRows * row_bytes + 512);
-      for (std::size_t n = 0; n < kTileRows; ++n) {
+    if (first + kLanes > columns.end) {
+      tail.resize(kLanes * row_bytes + 512);
+      for (std::size_t n = 0; n < kLanes; ++n) {
         const std::size_t column = std::min(first + n, columns.end - 1);
         std::memcpy(tail.data() + n * row_bytes, data + column * row_bytes, row_bytes);
       }
       from = tail.data();
     }
-    for (std::size_t at = 0; at < row_bytes; at += kTileRowBytes) {
+    for (std::size_t at = 0; at < row_bytes; at += kPiece) {
       transpose_words(from + at, row_bytes,
-                      to + at / kTileRowBytes * 2 * kTileBytes + half * kTileBytes);
+                      to + at / kPiece * 2 * kPackedBytes + half * kPackedBytes);
     }
   }
 }
 
-/// 32 rows times 32 packed columns; `stride` bytes from one row of sums to the next.
+/// A block of rows times a panel of packed columns; `stride` bytes from one row of sums to the
+/// next.
+using MultiplyBlock = void (*)(const std::uint8_t* rows, const std::uint8_t* packed,
+                               std::size_t pieces, void* sums, std::size_t stride);
+
+template <Precision kPrecision>
+BLIP_DOT_CODE inline __m512 add_dot(__m512 sum, __m512i row, __m512i columns) {
+  if constexpr (kPrecision == Precision::f32) {
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(row), _mm512_castsi512_ps(columns), sum);
+  } else if constexpr (kPrecision == Precision::bf16) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)row, (__m512bh)columns);
+  } else {
+    return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), row, columns));
+  }
+}
+
+/// In AVX-512's registers, two for each row. The sums of a row are in the order of its values.
+template <Precision kPrecision, int kRows>
+BLIP_DOT_CODE void multiply_registers(const std::uint8_t* rows, const std::uint8_t* packed,
+                                      std::size_t pieces, void* sums, std::size_t stride) {
+  __m512 left[kRows], right[kRows];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm512_setzero_ps();
+  for (std::size_t piece = 0; piece < pieces; ++piece) {
+    for (std::size_t k = 0; k < kPiece; k += 4) {
+      const __m512i first = _mm512_loadu_si512(packed + k * kLanes);
+      const __m512i second = _mm512_loadu_si512(packed + kPackedBytes + k * kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        std::int32_t word;
+        std::memcpy(&word, rows + static_cast<std::size_t>(r) * kPiece + k, 4);
+        const __m512i row = _mm512_set1_epi32(word);
+        left[r] = add_dot<kPrecision>(left[r], row, first);
+        right[r] = add_dot<kPrecision>(right[r], row, second);
+      }
+    }
+    rows += kRows * kPiece;
+    packed += 2 * kPackedBytes;
+  }
+  auto* to = static_cast<std::uint8_t*>(sums);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    _mm512_storeu_ps(to, left[r]);
+    _mm512_storeu_ps(to + kPiece, right[r]);
+    to += stride;
+  }
+}
+
+/// Rows for which two registers each, two of columns and one of a row's fit the 32 there are; fewer
+/// than eight would wait for one another.
+constexpr std::size_t kLeastRows = 8, kMostRows = 14;
+
+template <Precision kPrecision>
+MultiplyBlock registers_for(std::size_t rows) {
+  constexpr MultiplyBlock kBlocks[] = {
+      multiply_registers<kPrecision, 8>,  multiply_registers<kPrecision, 9>,
+      multiply_registers<kPrecision, 10>, multiply_registers<kPrecision, 11>,
+      multiply_registers<kPrecision, 12>, multiply_registers<kPrecision, 13>,
+      multiply_registers<kPrecision, 14>};
+  return kBlocks[rows - kLeastRows];
+}
+
+constexpr std::size_t kTileRows = 16, kTileBytes = kTileRows * kPiece;
+
+/// In AMX's tiles: 32 rows.
 template <bool kIntegers>
-BLIP_TILE_CODE void multiply_block(const std::uint8_t* upper, const std::uint8_t* lower,
-                                   const std::uint8_t* packed, std::size_t steps, void* sums,
-                                   std::size_t stride) {
+BLIP_TILE_CODE void multiply_tile_pair(const std::uint8_t* rows, const std::uint8_t* packed,
+                                       std::size_t pieces, void* sums, std::size_t stride) {
+  const std::uint8_t* lower = rows + pieces * kTileBytes;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
-  for (std::size_t k = 0; k < steps; ++k) {
-    _tile_loadd(6, packed + 2 * k * kTileBytes, kTileRowBytes);
-    _tile_loadd(4, upper + k * kTileBytes, kTileRowBytes);
-    _tile_loadd(7, packed + (2 * k + 1) * kTileBytes, kTileRowBytes);
-    _tile_loadd(5, lower + k * kTileBytes, kTileRowBytes);
+  for (std::size_t k = 0; k < pieces; ++k) {
+    _tile_loadd(6, packed + 2 * k * kPackedBytes, kPiece);
+    _tile_loadd(4, rows + k * kTileBytes, kPiece);
+    _tile_loadd(7, packed + (2 * k + 1) * kPackedBytes, kPiece);
+    _tile_loadd(5, lower + k * kTileBytes, kPiece);
     if constexpr (kIntegers) {
       _tile_dpbusd(0, 4, 6);
       _tile_dpbusd(1, 4, 7);
@@ -159,68 +239,126 @@ BLIP_TILE_CODE void multiply_block(const std::uint8_t* upper, const std::uint8_t
   }
   auto* to = static_cast<std::uint8_t*>(sums);
   _tile_stored(0, to, stride);
-  _tile_stored(1, to + kTileRowBytes, stride);
+  _tile_stored(1, to + kPiece, stride);
   _tile_stored(2, to + kTileRows * stride, stride);
-  _tile_stored(3, to + kTileRows * stride + kTileRowBytes, stride);
+  _tile_stored(3, to + kTileRows * stride + kPiece, stride);
+}
+
+bool in_amx(Precision precision) {
+  static const bool lent = has_feature("avx512_bf16") && system_lends_tiles();
+  return precision != Precision::f32 && active_isa() == Isa::amx && lent;
+}
+
+bool in_registers(Precision precision) {
+  static const bool bf16 = has_feature("avx512_bf16"), vnni = has_feature("avx512_vnni");
+  if (active_isa() < Isa::avx512) return false;
+  return precision == Precision::f32 || (precision == Precision::bf16 ? bf16 : vnni);
+}
+
+MultiplyBlock block_for(Precision precision, std::size_t tile_rows) {
+  const bool amx = in_amx(precision);
+  switch (precision) {
+    case Precision::f32:
+      return registers_for<Precision::f32>(tile_rows);
+    case Precision::bf16:
+      return amx ? multiply_tile_pair<false> : registers_for<Precision::bf16>(tile_rows);
+    case Precision::int8:
+      break;
+  }
+  return amx ? multiply_tile_pair<true> : registers_for<Precision::int8>(tile_rows);
 }
 
 }  // namespace
 
-bool fits_tiles(const WeightMatrix& w) {
-  static const bool lent = system_lends_tiles();
-  return w.precision != Precision::f32 && row_bytes_of(w) % kTileRowBytes == 0 &&
-         active_isa() == Isa::amx && lent;
+bool tiles_multiply(Precision precision) {
+  return in_amx(precision) || in_registers(precision);
 }
 
-void multiply_tiles(const std::uint8_t* tiled, std::size_t rows, const WeightMatrix& w,
-                    const ColumnRange& columns,
-                    const std::function<void(const TileSums&)>& finish) {
-  // As many packed columns as leave room for the rows in a second-level cache of 2 MiB: for short
-  // rows all of them stay there, of long ones a block.
-  const std::size_t row_bytes = row_bytes_of(w), steps = row_bytes / kTileRowBytes;
-  const std::size_t budget = row_bytes < 4096 ? std::size_t{512} << 10 : std::size_t{1} << 20;
-  const std::size_t group = std::clamp<std::size_t>(budget / row_bytes / kBlock, 1, 16) * kBlock;
-  thread_local std::vector<std::uint8_t> packed, sums, compact;
-  packed.resize(group * row_bytes);
-  sums.resize(kBlock * group * 4);
-  const TileRegisters registers;
+BLIP_DOT_CODE void TiledRows::round(const float* values, std::size_t stride, std::size_t r,
+                                    std::size_t count, const ColumnRange& columns,
+                                    std::uint8_t* tiled) const {
+  const std::size_t size = precision == Precision::f32 ? 4 : 2;
+  std::uint8_t* to = tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece +
+                     columns.begin * size / kPiece * tile_rows * kPiece;
+  for (std::size_t at = 0; at < columns.width(); at += kPiece / size, to += tile_rows * kPiece) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const float* from = values + i * stride + at;
+      const __m512 first = _mm512_loadu_ps(from);
+      if (precision == Precision::f32) {
+        _mm512_storeu_ps(to + i * kPiece, first);
+      } else {
+        const __m512 second = _mm512_loadu_ps(from + kLanes);
+        _mm512_storeu_si512(to + i * kPiece, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+      }
+    }
+  }
+}
+
+TiledRows tiled_rows(const WeightMatrix& w, std::size_t rows) {
+  if (in_amx(w.precision)) return {w.precision, rows, row_bytes_of(w), kTileRows, 2 * kTileRows};
+  // Of the sizes that a block can have, that which leaves least of the last one empty.
+  std::size_t best = kMostRows;
+  const auto multiplied = [rows](std::size_t block) { return (rows + block - 1) / block * block; };
+  for (std::size_t block = kMostRows; block >= kLeastRows; --block) {
+    if (multiplied(block) < multiplied(best)) best = block;
+  }
+  return {w.precision, rows, row_bytes_of(w), best, best};
+}
+
+void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const WeightMatrix& w,
+                    const ColumnRange& columns, const std::function<void(const TileSums&)>& finish,
+                    bool whole_rows) {
+  // As many packed columns as leave room for the rows in a second-level cache, of 2 MiB where there
+  // is AMX, else of 1: for short rows all of them stay there, of long ones a block.
+  const std::size_t row_bytes = layout.row_bytes, rows = layout.rows, block = layout.block_rows;
+  const bool amx = in_amx(w.precision);
+  const std::size_t budget =
+      amx && row_bytes >= 4096 ? std::size_t{1} << 20 : std::size_t{512} << 10;
+  const std::size_t group =
+      kPanel * (whole_rows ? (columns.width() + kPanel - 1) / kPanel
+                           : std::clamp<std::size_t>(budget / row_bytes / kPanel, 1, 16));
+  const MultiplyBlock multiply = block_for(w.precision, layout.tile_rows);
+  thread_local std::vector<std::uint8_t> packed, sums;
+  packed.resize(group * row_bytes + kPiece);
+  sums.resize(block * group * 4);
+  std::uint8_t* aligned =
+      packed.data() + (kPiece - reinterpret_cast<std::uintptr_t>(packed.data()) % kPiece);
+  std::optional<TileRegisters> registers;
+  if (amx) registers.emplace();
   for (std::size_t begin = columns.begin; begin < columns.end; begin += group) {
     const ColumnRange c{begin, std::min(begin + group, columns.end)};
-    const std::size_t panels = (c.width() + kBlock - 1) / kBlock;
+    const std::size_t panels = (c.width() + kPanel - 1) / kPanel;
     for (std::size_t p = 0; p < panels; ++p) {
-      pack_columns(w, {begin + p * kBlock, c.end}, packed.data() + p * kBlock * row_bytes);
+      pack_columns(w, {begin + p * kPanel, c.end}, aligned + p * kPanel * row_bytes);
     }
-    const std::size_t stride = panels * kBlock * 4;
-    for (std::size_t first = 0; first < rows; first += kBlock) {
-      const std::uint8_t* upper = tiled + first * row_bytes;
-      const std::uint8_t* lower = upper + kTileRows * row_bytes;
-      const auto multiply =
-          w.precision == Precision::int8 ? multiply_block<true> : multiply_block<false>;
+    const std::size_t stride = panels * kPanel * 4;
+    for (std::size_t first = 0; first < rows; first += block) {
       for (std::size_t p = 0; p < panels; ++p) {
-        multiply(upper, lower, packed.data() + p * kBlock * row_bytes, steps,
-                 sums.data() + p * kBlock * 4, stride);
+        multiply(tiled + first * row_bytes, aligned + p * kPanel * row_bytes, row_bytes / kPiece,
+                 sums.data() + p * kPanel * 4, stride);
       }
-      TileSums block{first, std::min(kBlock, rows - first), c, sums.data()};
-      if (stride != c.width() * 4) {
-        compact.resize(block.rows * c.width() * 4);
-        for (std::size_t r = 0; r < block.rows; ++r) {
-          std::memcpy(compact.data() + r * c.width() * 4, sums.data() + r * stride, c.width() * 4);
-        }
-        block.sums = compact.data();
-      }
-      finish(block);
+      finish({first, std::min(block, rows - first), c, sums.data(), stride / 4});
     }
   }
 }
 
 #else
 
-bool fits_tiles(const WeightMatrix&) {
+bool tiles_multiply(Precision) {
   return false;
 }
 
-void multiply_tiles(const std::uint8_t*, std::size_t, const WeightMatrix&, const ColumnRange&,
-                    const std::function<void(const TileSums&)>&) {
+void TiledRows::round(const float*, std::size_t, std::size_t, std::size_t, const ColumnRange&,
+                      std::uint8_t*) const {
+  throw Error(ErrorCode::internal, "this CPU has no tiles");
+}
+
+TiledRows tiled_rows(const WeightMatrix&, std::size_t) {
+  throw Error(ErrorCode::internal, "this CPU has no tiles");
+}
+
+void multiply_tiles(const std::uint8_t*, const TiledRows&, const WeightMatrix&, const ColumnRange&,
+                    const std::function<void(const TileSums&)>&, bool) {
   throw Error(ErrorCode::internal, "this CPU has no tiles");
 }
 

@@ -9,33 +9,56 @@
 
 namespace blip {
 
-/// Products in AMX's tiles for the hundreds of rows of a picture, straight from the checkpoint's
-/// layout. Those of oneDNN 2.6 reach a third of what tiles can do.
+/// Products of the hundreds of rows of a picture, straight from the checkpoint's layout: in AMX's
+/// tiles, or in AVX-512's registers. oneDNN 2.6 reaches a third of what the former can do, three
+/// quarters of the latter.
 
-/// Whether `w` can be multiplied so: the CPU has AMX, the system lends it, active_isa() allows it,
-/// `w` is bf16 or int8 and its rows are whole tile rows of 64 bytes.
+/// Whether active_isa() allows it and the CPU multiplies so: AMX (where the system lends it) bf16
+/// and int8, AVX-512 f32, with AVX512_BF16 bf16, with AVX512_VNNI int8.
+bool tiles_multiply(Precision precision);
+/// Whether that holds for `w` and its rows are whole pieces of 64 bytes.
 bool fits_tiles(const WeightMatrix& w);
 
-/// Bytes of `rows` rows of `row_bytes` laid out for tiles, [rows / 16 rounded up to 2, row_bytes /
-/// 64, 16, 64].
-std::size_t tiled_bytes(std::size_t rows, std::size_t row_bytes);
+/// How the rows of a left side lie: [tiles, row_bytes / 64, tile_rows, 64].
+struct TiledRows {
+  Precision precision;  ///< of the weights; int8: the rows are of std::uint8_t
+  std::size_t rows;
+  std::size_t row_bytes;
+  std::size_t tile_rows;   ///< of one tile
+  std::size_t block_rows;  ///< that are multiplied at once: one tile's or two's
 
-/// Puts row `r` (its `row_bytes` at `row`) where `tiled` wants it.
-void put_tiled_row(const void* row, std::size_t row_bytes, std::size_t r, std::uint8_t* tiled);
+  std::size_t bytes() const {
+    return (rows + block_rows - 1) / block_rows * block_rows * row_bytes;
+  }
+  /// Puts `count` rows of a tile from row `r` on, `row_bytes` each and one after the other at
+  /// `from`, where `tiled` wants them.
+  void put(const void* from, std::size_t r, std::size_t count, std::uint8_t* tiled) const;
+  /// Rounds values [columns.begin, columns.end) of such rows to the precision and puts them there;
+  /// `values` are the first row's, the next row's are `stride` on. Both ends are multiples of 32.
+  /// Not for int8.
+  void round(const float* values, std::size_t stride, std::size_t r, std::size_t count,
+             const ColumnRange& columns, std::uint8_t* tiled) const;
+};
 
-/// A block of a product: y[first + r, columns.begin + n] for r below `rows`; std::int32_t where the
-/// weights are int8, else float.
+/// For `rows` rows to be multiplied with `w`. Only where fits_tiles(w).
+TiledRows tiled_rows(const WeightMatrix& w, std::size_t rows);
+
+/// A block of a product: y[first + r, columns.begin + n] = sums[r * stride + n] for r below `rows`;
+/// std::int32_t where the weights are int8, else float. Whoever is given it may overwrite it: the
+/// stride is `columns.width()` rounded up to 32.
 struct TileSums {
   std::size_t first;
   std::size_t rows;
   ColumnRange columns;
-  const void* sums;  ///< [rows, columns.width()]
+  void* sums;
+  std::size_t stride;
 };
 
 /// y[r, n] = x[r, :] . w[n, :] for the given columns, block by block: each is given to `finish`
-/// while it is in the cache. `tiled` holds x as put_tiled_row() laid it out: bf16 for bf16 weights,
-/// std::uint8_t for int8. Serial. Only where fits_tiles(w).
-void multiply_tiles(const std::uint8_t* tiled, std::size_t rows, const WeightMatrix& w,
-                    const ColumnRange& columns, const std::function<void(const TileSums&)>& finish);
+/// while it is in the cache; with `whole_rows` all columns at once. `tiled` holds x as `layout`
+/// says. Serial. Only where fits_tiles(w).
+void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const WeightMatrix& w,
+                    const ColumnRange& columns, const std::function<void(const TileSums&)>& finish,
+                    bool whole_rows = false);
 
 }  // namespace blip

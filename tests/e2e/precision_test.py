@@ -55,6 +55,24 @@ class Precision(CommandTest):
         self.assertGreater(other["summary"]["cosine"], 0.9999)
         self.assertEqual(other["pictures"][0]["wanted"], CRABS_CAPTION)
 
+    def test_compare_tells_how_much_cider_changes(self):
+        samples = json.loads((SAMPLES / "expected.json").read_text())
+        said = self.folder / "said.json"
+        said.write_text(json.dumps([{"image": f"somewhere/{s['file_name']}", "caption": s["references"]} for s in samples]))
+        words = self.folder / "words.json"
+        words.write_text(json.dumps([{"image_id": i, "caption": s["greedy"]} for i, s in enumerate(samples)]))
+        numbered = self.folder / "numbered.json"
+        numbered.write_text(json.dumps([{"image": s["file_name"], "image_id": i, "caption": c} for i, s in enumerate(samples) for c in s["references"]]))
+        report = json.loads(self.succeed("eval", "caption", "-a", numbered, "--results", words, "--format", "json"))
+        told = json.loads(self.succeed("compare", SAMPLES, "--precision", "int8", "--references", said, "--format", "json"))["summary"]["cider"]
+        self.assertEqual(told["pictures"], len(samples))
+        self.assertAlmostEqual(told["wanted"], report["metrics"]["cider"], places=6)
+        self.assertAlmostEqual(told["change"], told["got"] - told["wanted"], places=9)
+        text = self.succeed("compare", SAMPLES, "--precision", "f32", "--references", said)
+        self.assertIn("(+0.00; ", text)
+        said.write_text(json.dumps([{"image": "another.png", "caption": ["a crab"]}]))
+        self.fail_with(2, "compare", CRABS, "--references", said, says="nothing of any of these pictures")
+
     def test_compare_with_another_model_fails_the_gate(self):
         broken = self.model_copy()
         config = json.loads((broken / "config.json").read_text())

@@ -15,11 +15,8 @@ import sys
 import tempfile
 import unittest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-MODEL = ROOT / "models" / "default"
-SAMPLES = MODEL / "samples"
-CRABS = SAMPLES / "test_pair-00065.png"
-CRABS_CAPTION = "a lemon and two blue crabs"
+from samples import CRABS, CRABS_BY_BEAMS, CRABS_CAPTION, EXPECTED, MODEL, ROOT, SAMPLES
+
 AUTHORS_MODEL = ROOT / "tests/golden/data/E_original/caption/model_caption.pth"
 BLIP = ""
 
@@ -64,7 +61,7 @@ class Captions(CommandTest):
 
     def test_a_folder_gives_a_line_for_each_picture(self):
         lines = self.succeed("caption", SAMPLES).splitlines()
-        expected = {e["file_name"]: e["greedy"] for e in json.loads((SAMPLES / "expected.json").read_text())}
+        expected = {name: row["greedy"] for name, row in EXPECTED.items()}
         self.assertEqual({pathlib.Path(p).name: c for p, c in (line.split("\t") for line in lines)}, expected)
 
     def test_folders_below_are_read_on_request(self):
@@ -79,9 +76,10 @@ class Captions(CommandTest):
         self.assertEqual([json.loads(line) for line in lines], rows)
         self.assertEqual([len(row["captions"]) for row in rows], [2, 2])
         best = rows[0]["captions"][0]
-        self.assertEqual(best["text"], "a lemon next to two blue crabs")
-        self.assertAlmostEqual(best["score"], -0.47431665, places=4)
-        self.assertEqual(len(best["tokens"]), 8)  # seven words and [SEP]
+        expected = EXPECTED[CRABS.name]
+        self.assertEqual(best["text"], expected["beam3"])
+        self.assertAlmostEqual(best["score"], expected["beam3_score"], places=4)
+        self.assertEqual(len(best["tokens"]), len(expected["beam3_ids"]) - 1)  # they begin with [DEC]
         self.assertTrue(all(t["logprob"] <= 0 for t in best["tokens"]))
 
     def test_prompt_kept_and_stripped(self):
@@ -113,7 +111,7 @@ class Captions(CommandTest):
         config = json.loads((copy / "config.json").read_text())
         config["text_config"]["num_beams"] = 3
         (copy / "config.json").write_text(json.dumps(config))
-        self.assertEqual(self.succeed("caption", CRABS, "--model", copy), "a lemon next to two blue crabs\n")
+        self.assertEqual(self.succeed("caption", CRABS, "--model", copy), CRABS_BY_BEAMS + "\n")
 
     def test_pytorch_bin_and_shards(self):
         copy = self.model_copy()

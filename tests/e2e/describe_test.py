@@ -13,7 +13,8 @@ import time
 import unittest
 
 import cli_test
-from cli_test import CRABS, SAMPLES, run
+from cli_test import run
+from samples import CRABS, MODEL, SAMPLES
 from tasks_test import TaskTest
 
 LEMON = SAMPLES / "test_pair-00189.png"
@@ -133,7 +134,7 @@ class Faithful(TaskTest):
             self.assertAlmostEqual(match["itm_probability"], confidence, places=5)
         itc = self.json("describe", CRABS, *FAITHFUL, "--matcher", self.models / "clipstyle")[0]
         self.assertEqual(itc["confidence"], "itc")
-        self.fail_with(6, "describe", CRABS, *FAITHFUL, "--matcher", cli_test.MODEL, says="no heads")
+        self.fail_with(6, "describe", CRABS, *FAITHFUL, "--matcher", MODEL, says="no heads")
         self.fail_with(3, "describe", CRABS, *FAITHFUL, "--matcher", self.folder / "none", says="none")
 
     def test_standard_input_with_a_matcher(self):

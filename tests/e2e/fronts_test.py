@@ -17,17 +17,15 @@ import time
 import unittest
 
 import clients
+import samples
+from samples import CRABS_CAPTION, MODEL
 from serving import Service, form, json_body
 from tasks_test import make_models
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
-MODEL = ROOT / "models/default"
-CRABS_FILE = MODEL / "samples/test_pair-00065.png"
-CRABS = CRABS_FILE.read_bytes()
+CRABS = samples.CRABS.read_bytes()
 CRABS_BASE64 = base64.b64encode(CRABS).decode()
 CRABS_URI = "data:image/png;base64," + CRABS_BASE64
-CRABS_CAPTION = "a lemon and two blue crabs"
 PACKAGES = ("openai==3.57.0", "gradio_client==2.7.2", "huggingface_hub==2.4.0")
 BLIP = ""
 
@@ -126,7 +124,7 @@ class OpenAi(FrontTest):
 
     def test_options_are_transformers(self):
         five = self.say(chat(max_tokens=3))["choices"][0]
-        self.assertEqual((five["finish_reason"], five["message"]["content"]), ("length", "a lemon and"))
+        self.assertEqual((five["finish_reason"], five["message"]["content"]), ("length", " ".join(CRABS_CAPTION.split()[:3])))
         self.assertEqual(self.say(chat(max_completion_tokens=3))["choices"][0], five)
         self.assertEqual(self.text(chat(max_tokens=10**9)), CRABS_CAPTION)
         self.assertEqual(self.text(chat(temperature=0, seed=5)), CRABS_CAPTION)
@@ -437,13 +435,13 @@ class Gradio(FrontTest):
         self.assertEqual(self.messages("crowded"), [])
 
     def test_no_path_reaches_the_file_system(self):
-        for path in (str(CRABS_FILE), "/etc/passwd", "../../" + str(CRABS_FILE), "", ".", "upload/x", "%2fetc%2fpasswd", "\0"):
-            event, data = self.call("caption", {"path": path, "orig_name": str(CRABS_FILE)})
+        for path in (str(samples.CRABS), "/etc/passwd", "../../" + str(samples.CRABS), "", ".", "upload/x", "%2fetc%2fpasswd", "\0"):
+            event, data = self.call("caption", {"path": path, "orig_name": str(samples.CRABS)})
             self.assertEqual(event, "error")
             self.assertIn("no uploaded file", data["error"])
         for url in ("http://example.org/a.png", "file:///etc/passwd", f"http://127.0.0.1:{self.service.port}/icon.svg"):
             self.assertIn("fetches nothing", self.call("caption", {"path": url, "url": url})[1]["error"])
-        for target in (f"/gradio_api/file={CRABS_FILE}", "/file=/etc/passwd", "/gradio_api/file/etc/passwd"):
+        for target in (f"/gradio_api/file={samples.CRABS}", "/file=/etc/passwd", "/gradio_api/file/etc/passwd"):
             self.assertEqual(self.service.ask("GET", target).status, 404)
 
     def test_cancelling(self):
@@ -524,7 +522,7 @@ class OfficialClients(FrontTest):
     def ask(self, which):
         environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
         environment |= {"NO_PROXY": "*", "HF_HUB_DISABLE_TELEMETRY": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-        done = subprocess.run([self.python, HERE / "fronts_client.py", which, f"http://127.0.0.1:{self.service.port}", "secret", CRABS_FILE],
+        done = subprocess.run([self.python, HERE / "fronts_client.py", which, f"http://127.0.0.1:{self.service.port}", "secret", samples.CRABS],
                               capture_output=True, text=True, timeout=300, env=environment)
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)

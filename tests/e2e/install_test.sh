@@ -8,7 +8,8 @@ trap 'rm -rf "$work"' EXIT
 unset BLIP_MODEL
 
 cmake --install "$build" --prefix "$work/prefix" >/dev/null
-wanted="a lemon and two blue crabs"
+wanted=$(python3 -c 'import json, sys; print(next(r["greedy"] for r in json.load(open(sys.argv[1])) if r["file_name"] == sys.argv[2]))' \
+  "$source/models/default/samples/expected.json" test_pair-00065.png)
 
 # From the prefix after it was moved: nothing may point back to the build tree or the old place.
 mv "$work/prefix" "$work/moved prefix"

@@ -19,12 +19,10 @@ import time
 import unittest
 
 import clients
+from samples import CRABS, CRABS_CAPTION, ROOT
 from serving import Service
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests/golden/data"
-CRABS = ROOT / "models/default/samples/test_pair-00065.png"
-CRABS_CAPTION = "a lemon and two blue crabs"
 IMAGE = base64.b64encode(CRABS.read_bytes()).decode()
 # Attention over so many patches takes seconds: long enough to be interrupted.
 SLOW = ("--image-size", 768)

@@ -14,12 +14,10 @@ import tempfile
 import unittest
 
 from browser import Browser
+from samples import CRABS, CRABS_CAPTION, ROOT
 from serving import Service
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests/golden/data"
-CRABS = ROOT / "models/default/samples/test_pair-00065.png"
-CRABS_CAPTION = "a lemon and two blue crabs"
 ASTRONAUT = GOLDEN / "B_image/jpg_photo_astronaut/input.jpg"
 SCREENSHOTS = os.environ.get("BLIP_SCREENSHOTS")
 TASKS = ("caption", "describe", "vqa", "match", "search", "heatmap")

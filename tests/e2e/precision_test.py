@@ -9,7 +9,8 @@ import sys
 import unittest
 
 import cli_test
-from cli_test import CRABS, CRABS_CAPTION, MODEL, SAMPLES, CommandTest
+from cli_test import CommandTest
+from samples import CRABS, CRABS_CAPTION, EXPECTED, MODEL, SAMPLES
 
 
 class Precision(CommandTest):
@@ -56,7 +57,7 @@ class Precision(CommandTest):
         self.assertEqual(other["pictures"][0]["wanted"], CRABS_CAPTION)
 
     def test_compare_tells_how_much_cider_changes(self):
-        samples = json.loads((SAMPLES / "expected.json").read_text())
+        samples = EXPECTED.values()
         said = self.folder / "said.json"
         said.write_text(json.dumps([{"image": f"somewhere/{s['file_name']}", "caption": s["references"]} for s in samples]))
         words = self.folder / "words.json"

@@ -9,7 +9,6 @@ import os
 import pathlib
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -18,12 +17,12 @@ import time
 import unittest
 import zlib
 
+import samples
+from samples import CRABS_CAPTION, ROOT
 from serving import Service, form, json_body
 from tasks_test import make_models
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-CRABS = (ROOT / "models/default/samples/test_pair-00065.png").read_bytes()
-CRABS_CAPTION = "a lemon and two blue crabs"
+CRABS = samples.CRABS.read_bytes()
 BLIP = ""
 # Attention over so many patches takes seconds: long enough to be interrupted. Under sanitizers fewer are enough.
 SLOW = ("--image-size", os.environ.get("BLIP_SLOW_IMAGE_SIZE", 768))

@@ -13,9 +13,10 @@ import tempfile
 import unittest
 
 import cli_test
-from cli_test import CRABS, SAMPLES, CommandTest, run
+from cli_test import CommandTest, run
+from samples import CRABS, ROOT, SAMPLES
 
-GOLDEN = cli_test.ROOT / "tests/golden/data"
+GOLDEN = ROOT / "tests/golden/data"
 LEMON = SAMPLES / "test_pair-00189.png"
 AUTHORS_VQA = ("--model", GOLDEN / "E_original/vqa/model_vqa.pth", "--vision-heads", "4")
 NLVR = ("--model", GOLDEN / "E_original/nlvr/model_nlvr.pth", "--vision-heads", "4")

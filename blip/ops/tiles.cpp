@@ -6,22 +6,12 @@
 #include <vector>
 
 #include "blip/base/error.h"
+#include "blip/ops/avx512-inl.h"
 #include "blip/ops/isa.h"
 
-#if defined(__x86_64__) && defined(__linux__)
-#pragma GCC diagnostic push
-// GCC 12 warns of its own header (bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#include <immintrin.h>
-#pragma GCC diagnostic pop
+#if BLIP_HAS_AVX512
 #include <sys/syscall.h>
 #include <unistd.h>
-#define BLIP_HAS_TILES 1
-#define BLIP_AVX512_CODE __attribute__((target("avx512f,avx512bw")))
-#define BLIP_DOT_CODE __attribute__((target("avx512f,avx512bw,avx512bf16,avx512vnni")))
-#define BLIP_TILE_CODE __attribute__((target("avx512f,avx512bw,amx-tile,amx-int8,amx-bf16")))
-#else
-#define BLIP_HAS_TILES 0
 #endif
 
 namespace blip {
@@ -62,7 +52,7 @@ void TiledRows::put(const void* from, std::size_t r, std::size_t count, std::uin
   }
 }
 
-#if BLIP_HAS_TILES
+#if BLIP_HAS_AVX512
 namespace {
 
 /// Linux lends the tiles' registers to a process that asks.

@@ -28,6 +28,8 @@ if(BLIP_TRAIN)
   install(DIRECTORY train/configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/blip/train)
 endif()
 install(DIRECTORY models/default/ DESTINATION ${CMAKE_INSTALL_DATADIR}/blip/model)
+install(DIRECTORY models/vqa/ DESTINATION ${CMAKE_INSTALL_DATADIR}/blip/model-vqa)
+install(DIRECTORY models/nlvr/ DESTINATION ${CMAKE_INSTALL_DATADIR}/blip/model-nlvr)
 install(FILES LICENSE NOTICE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(EXPORT blip NAMESPACE blip:: FILE blip-targets.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/blip)
 configure_package_config_file(cmake/blip-config.cmake.in ${PROJECT_BINARY_DIR}/blip-config.cmake

@@ -115,6 +115,7 @@ void add_eval_nlvr(CLI::App& eval, int& status) {
       "nlvr", "Statements about two pictures: NLVR2's accuracy and consistency");
   const auto flags = std::make_shared<NlvrEvalFlags>();
   flags->common.add_to(*command, "NLVR2's lines of identifier,True or identifier,False");
+  flags->common.model.task = "nlvr";
   command->add_flag("--both-orders", flags->both_orders,
                     "judge with the pictures exchanged too, and average");
   command->callback([flags, &status] { status = run(*flags); });

@@ -177,6 +177,7 @@ void add_eval_vqa(CLI::App& eval, int& status) {
   CLI::App* command = eval.add_subcommand("vqa", "Answers to questions: VQA 2.0's accuracy");
   const auto flags = std::make_shared<VqaEvalFlags>();
   flags->common.add_to(*command, "VQA's [{\"question_id\", \"answer\"}]");
+  flags->common.model.task = "vqa";
   command->add_option(
       "--questions", flags->questions,
       "the questions, where the annotations have the answers alone, as VQA 2.0's do");

@@ -36,14 +36,15 @@ std::string flag_name(std::string field) {
   return "--" + field;
 }
 
-std::filesystem::path default_model() {
+}  // namespace
+
+std::filesystem::path shipped_model(std::string_view task) {
   // bin/blip and share/blip/model lie side by side, in the build tree as in the installed one.
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-  return program.parent_path().parent_path() / "share" / "blip" / "model";
+  const std::string name = task.empty() ? "model" : "model-" + std::string(task);
+  return program.parent_path().parent_path() / "share" / "blip" / name;
 }
-
-}  // namespace
 
 void ModelFlags::add_to(CLI::App& command) {
   command
@@ -73,7 +74,7 @@ void ModelFlags::add_to(CLI::App& command) {
 
 std::filesystem::path ModelFlags::path() const {
   if (!model.empty()) return model;
-  const std::filesystem::path path = default_model();
+  const std::filesystem::path path = shipped_model(task);
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored)) {
     throw Error(ErrorCode::not_found,

@@ -15,6 +15,8 @@ namespace blip::cli {
 /// --model, --image-size, --vision-heads, --precision, --num-threads
 struct ModelFlags {
   std::string model;
+  /// Which of the models that come with the program: "vqa", "nlvr", or all else.
+  std::string_view task;
   EngineOptions options;
   int num_threads = 0;
 
@@ -23,6 +25,9 @@ struct ModelFlags {
   /// Throws Error{not_found}.
   std::filesystem::path path() const;
 };
+
+/// Where a model that comes with the program lies; see ModelFlags::task.
+std::filesystem::path shipped_model(std::string_view task);
 
 /// --exif-orientation, --alpha, --max-pixels
 struct ImageFlags {

@@ -42,7 +42,8 @@ struct HeatmapFlags {
 std::string text_of(const HeatmapFlags& flags, const Engine& engine, const EncodedImage& encoded,
                     const Context& context) {
   if (!flags.text.empty()) return flags.text;
-  if (engine.checkpoint().config.architecture != Architecture::captioning)
+  const Architecture architecture = engine.checkpoint().config.architecture;
+  if (architecture != Architecture::captioning && architecture != Architecture::pretrain)
     throw Error(ErrorCode::usage, "--text is required: this checkpoint writes none itself");
   CaptionOptions options;
   options.generation = engine.default_generation();

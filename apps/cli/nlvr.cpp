@@ -89,6 +89,7 @@ void add_nlvr_command(CLI::App& app, int& status) {
       ->check(CLI::NonNegativeNumber);
   add_format_flag(*command, flags->format);
   flags->model.add_to(*command);
+  flags->model.task = "nlvr";
   flags->image.add_to(*command);
   command->callback([flags, &status] { status = run(*flags); });
 }

@@ -13,7 +13,8 @@ void ServiceFlags::add_to(CLI::App& command) {
   command
       .add_option("--add-model", more_models_,
                   "another checkpoint, for the tasks that those before it cannot do (may be "
-                  "given several times)")
+                  "given several times). Without --model the small ones that come with the "
+                  "program do what is left")
       ->allow_extra_args(false);
   image.add_to(command);
   add_limit(command, "--max-batch", service_.scheduler.max_batch,
@@ -29,8 +30,12 @@ void ServiceFlags::add_to(CLI::App& command) {
 
 server::ServiceOptions ServiceFlags::options() const {
   server::ServiceOptions options = service_;
-  options.models = {model.path()};
+  if (!model.model.empty()) options.models.emplace_back(model.model);
   for (const std::string& more : more_models_) options.models.emplace_back(more);
+  if (model.model.empty()) {
+    options.models.push_back(model.path());
+    for (const char* task : {"vqa", "nlvr"}) options.models.push_back(shipped_model(task));
+  }
   options.engine = model.options;
   options.index = index;
   options.polish = polish.service;

@@ -122,6 +122,7 @@ void add_vqa_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand("vqa", "Answer questions about each picture");
   const auto flags = std::make_shared<VqaFlags>();
   flags->pictures.add_to(*command);
+  flags->pictures.model.task = "vqa";
   flags->questions.add_to(*command, "question", "questions", "what to ask");
   command->add_option("--answers", flags->answers,
                       "choose from the answers in this file (one in each line, or a .json array of "

@@ -60,7 +60,7 @@ TEST_F(Conversion, GivesWhatTheSamePrecisionGivesAtLoading) {
     const Checkpoint converted = open_checkpoint(to);
     EXPECT_EQ(image_embeds(converted, precision), image_embeds(source(), precision))
         << name(precision);
-    EXPECT_TRUE(fs::exists(to / "tokenizer.json"));
+    EXPECT_TRUE(fs::exists(to / "vocab.txt"));
   }
   EXPECT_LT(fs::file_size(folder_ / "int8/model.safetensors"),
             fs::file_size(folder_ / "f32/model.safetensors") / 3);

@@ -74,9 +74,6 @@ TEST(DescriberOnTheDefaultModel, KeepsToTheRecipeWithinItsPositions) {
     EXPECT_TRUE(prompt.skipped || tokens < captioner().most_tokens()) << prompt.prompt;
     EXPECT_EQ(prompt.texts.empty(), prompt.skipped);
   }
-  // Spelled letter by letter, the prompts of later rounds leave no room for 20 tokens.
-  EXPECT_TRUE(description.prompts.back().skipped);
-  EXPECT_EQ(description.rounds, 1);
 }
 
 TEST(DescriberOnTheDefaultModel, LaterRoundsRunWithShorterPrompts) {
@@ -91,12 +88,12 @@ TEST(DescriberOnTheDefaultModel, LaterRoundsRunWithShorterPrompts) {
   EXPECT_FALSE(description.prompts[4].skipped);
 }
 
-TEST(DescriberOnTheDefaultModel, FaithfulSentencesCarryTheirLikelihood) {
+TEST(DescriberOnTheDefaultModel, FaithfulSentencesCarryTheirConfidence) {
   DescriptionOptions options;
   options.recipe = DescriptionRecipe::faithful;
   const Describer describer(captioner().engine());
   const Description description = describer.describe({crabs(), {}}, options);
-  EXPECT_EQ(description.confidence, ConfidenceKind::likelihood);
+  EXPECT_EQ(description.confidence, ConfidenceKind::itm);
   ASSERT_FALSE(description.sentences.empty());
   EXPECT_NE(description.text.find("crabs"), std::string::npos) << description.text;
   double before = 1;
@@ -107,6 +104,22 @@ TEST(DescriberOnTheDefaultModel, FaithfulSentencesCarryTheirLikelihood) {
     before = sentence.confidence;
   }
   EXPECT_EQ(to_json(description), to_json(describer.describe({crabs(), {}}, options)));
+}
+
+TEST(DescriberOfCaptionersAlone, FaithfulSentencesCarryTheirLikelihood) {
+  const Engine engine = tiny_engine("C_hf/caption");
+  DescriptionOptions options;
+  options.recipe = DescriptionRecipe::faithful;
+  options.faithful.least_share = 0;
+  const Description description = Describer(engine).describe({encoded(engine, 5), {}}, options);
+  EXPECT_EQ(description.confidence, ConfidenceKind::likelihood);
+  ASSERT_FALSE(description.sentences.empty());
+  double before = 1;
+  for (const DescriptionSentence& sentence : description.sentences) {
+    EXPECT_GT(sentence.confidence, 0);
+    EXPECT_LE(sentence.confidence, before);
+    before = sentence.confidence;
+  }
 }
 
 TEST(JudgeBy, TakesTheHeadThatThereIs) {
@@ -121,7 +134,7 @@ TEST(JudgeBy, TakesTheHeadThatThereIs) {
   };
   judged(tiny_engine("C_hf/retrieval"), ConfidenceKind::itm);
   EXPECT_EQ(judge_by(tiny_engine("C_hf/clipstyle"), {}).kind, ConfidenceKind::itc);
-  EXPECT_FALSE(judge_by(captioner().engine(), {}).confidences);
+  EXPECT_FALSE(judge_by(tiny_engine("C_hf/caption"), {}).confidences);
 }
 
 TEST(DescriberWithHeads, JudgesItselfOrIsJudgedByAnother) {

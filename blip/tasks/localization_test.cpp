@@ -58,7 +58,7 @@ TEST(Localizer, LayersAreAveraged) {
 }
 
 TEST(Localizer, CaptionersShowWhereTheyLookWhenTheyWrite) {
-  const Localizer captioner(Engine::load(BLIP_SOURCE_DIR "/models/default"));
+  const Localizer captioner(tiny_engine("C_hf/caption"));
   const EncodedImage image = encoded(captioner.engine(), 5);
   const std::string crabs = "crabs";
   const HeatMap map = captioner.locate(image, "two blue crabs", {&crabs, 1})[0];

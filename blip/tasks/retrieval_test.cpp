@@ -200,7 +200,8 @@ TEST_F(Retrieval, RefusesAnotherModelAndPreprocessing) {
   };
   refuses(Engine::load(kGolden / "C_hf/retrieval", options_for(64)), "another preprocessing");
   refuses(Engine::load(kGolden / "C_hf/clipstyle", options_for()), "another model");
-  EXPECT_THROW(image_index_settings(Engine::load(BLIP_SOURCE_DIR "/models/default"), {}), Error);
+  EXPECT_THROW(image_index_settings(Engine::load(kGolden / "C_hf/caption", options_for()), {}),
+               Error);
 }
 
 TEST_F(Retrieval, RefusesToJudgeLikeByLike) {

@@ -22,12 +22,14 @@ from blip_cpp.rows import Compute, Errors, Task, map_rows
 Texts = Union[str, Iterable[str]]
 
 
-def default_model() -> Path:
+def default_model(task: str = "") -> Path:
     """The checkpoint of a Model without a path: $BLIP_MODEL, else the small one that comes with the package.
 
-    The small one knows only drawings of 69 things.
+    It knows only drawings of 69 things. Those for the tasks "vqa" and "nlvr" come with the package too:
+    `Model(default_model("vqa"))`.
     """
-    return Path(os.environ.get("BLIP_MODEL") or Path(__file__).parent / "model")
+    name = f"model-{task}" if task else "model"
+    return Path(os.environ.get("BLIP_MODEL") or Path(__file__).parent / name)
 
 
 class Model:

@@ -245,3 +245,10 @@ def test_a_forked_process_is_told(model, pictures):
 def test_the_default_model_can_be_named(checkpoints, monkeypatch):
     monkeypatch.setenv("BLIP_MODEL", str(checkpoints / "vqa"))
     assert blip_cpp.default_model() == checkpoints / "vqa"
+
+
+def test_each_task_has_its_small_model(pictures):
+    crabs = next(path for path in pictures if path.name == "test_pair-00065.png")
+    assert Model(blip_cpp.default_model("vqa")).vqa(crabs, "how many crabs are there?")[0].text == "2"
+    matches = [Model().match(crabs, text).itm for text in ("a lemon and two blue crabs", "a red tent")]
+    assert matches[0] > 0.5 > matches[1]

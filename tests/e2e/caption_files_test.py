@@ -18,7 +18,7 @@ import unittest
 
 import cli_test
 import tasks_test
-from cli_test import CommandTest, run
+from cli_test import AUTHORS_MODEL, CommandTest, run
 from samples import CRABS, CRABS_BY_BEAMS, CRABS_CAPTION, EXPECTED, MODEL, ROOT, SAMPLES
 
 PRETRAINED = ROOT / "tests/golden/data/E_original/pretrain/model_pretrain.pth"
@@ -267,7 +267,7 @@ class FoldersAsPeopleHaveThem(FolderTest):
             (["--sidecar", ".txt", "--csv", "x"], "--csv"), (["--sidecar", ".txt", "--overwrite", "--append"], "--append"),
             (["--sidecar", ".txt", "--template", "x"], "{caption}"), (["--sidecar", ".txt", "--template", "{caption} {"], "brace"),
             (["--sidecar", ".txt", "--template", "{caption} {date}"], "{date}"), (["--sidecar", ".txt", "--template", "{caption} {tags}"], "--tags"),
-            (["--rank", "itm"], "--rank-model"), (["--rank-model", "x"], "--rank"), (["--captions", "2", "--num-return-sequences", "2"], "--captions"),
+            (["--rank", "itm", "--model", AUTHORS_MODEL, "--vision-heads", "4"], "--rank-model"), (["--rank-model", "x"], "--rank"), (["--captions", "2", "--num-return-sequences", "2"], "--captions"),
         ):  # fmt: skip
             status = 6 if says == "--rank-model" else 2
             self.fail_with(status, "caption", self.photos, *arguments, says=says)
@@ -300,7 +300,7 @@ class Ranking(FolderTest):
         row = json.loads(self.succeed("caption", CRABS, "--model", PRETRAINED, "--vision-heads", "4", "--captions", "4", "--rank", "itm", "--format", "jsonl"))
         scores = [c["itm_probability"] for c in row["captions"]]
         self.assertEqual(scores, sorted(scores, reverse=True))
-        self.fail_with(6, "caption", CRABS, "--rank", "itc", "--rank-model", MODEL, says="no head")
+        self.fail_with(6, "caption", CRABS, "--rank", "itc", "--rank-model", ROOT / "models/vqa", says="no head")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import unittest
 
 import clients
 import samples
-from samples import CRABS_CAPTION, MODEL
+from samples import CRABS_CAPTION, CRABS_TOKENS, MODEL
 from serving import Service, form, json_body
 from tasks_test import make_models
 
@@ -150,7 +150,7 @@ class OpenAi(FrontTest):
         self.assertEqual("".join(deltas), CRABS_CAPTION)
         self.assertGreater(len(deltas), 3)
         self.assertEqual((chunks[-2]["choices"][0]["delta"], chunks[-2]["choices"][0]["finish_reason"]), ({}, "stop"))
-        self.assertEqual((chunks[-1]["choices"], chunks[-1]["usage"]["total_tokens"]), ([], 7))
+        self.assertEqual((chunks[-1]["choices"], chunks[-1]["usage"]["total_tokens"]), ([], CRABS_TOKENS))
         for request in (chat(num_beams=3), chat("what is it?"), chat(model="blip:describe", detail="low")):
             chunks = self.chunks(request)
             self.assertEqual(len(chunks), 3, chunks)
@@ -487,7 +487,7 @@ class Gradio(FrontTest):
             self.assertTrue(known.issuperset(dependency["inputs"] + dependency["outputs"]))
         self.assertEqual(list(self.get("/gradio_api/info")["named_endpoints"]), ["/caption", "/describe", "/vqa", "/match"])
         alone = self.serve("--max-body-mib", 1)
-        self.assertEqual([d["api_name"] for d in alone.ask("GET", "/config").json["dependencies"]], ["caption", "describe"])
+        self.assertEqual([d["api_name"] for d in alone.ask("GET", "/config").json["dependencies"]], ["caption", "describe", "match"])
         self.assertEqual(alone.ask("GET", "/config").json["max_file_size"], 2**20)
         self.assertEqual(alone.post("/gradio_api/call/vqa", as_json({"data": []})).status, 404)
         self.assertEqual(alone.post("/gradio_api/queue/join", as_json({"data": [], "fn_index": 2, "session_hash": "x"})).status, 404)
@@ -536,7 +536,7 @@ class OfficialClients(FrontTest):
         self.assertEqual(got["models"][:3], ["default", "default:caption", "default:describe"])
         self.assertEqual(got["model"], "default:describe")
         self.assertEqual([got["role"], got["caption"], got["finish_reason"]], ["assistant", CRABS_CAPTION, "stop"])
-        self.assertEqual(got["usage"], {"completion_tokens": 7, "prompt_tokens": 0, "total_tokens": 7})
+        self.assertEqual(got["usage"], {"completion_tokens": CRABS_TOKENS, "prompt_tokens": 0, "total_tokens": CRABS_TOKENS})
         self.assertEqual("".join(got["deltas"]), CRABS_CAPTION)
         self.assertGreater(len(got["deltas"]), 3)
         self.assertEqual(got["stream_end"], ["stop", got["usage"]])

@@ -109,7 +109,7 @@ class StdioTest(unittest.TestCase):
         self.assertEqual(opened["serverInfo"]["name"], "blip")
         client.say(notification("notifications/initialized"))
         tools = client.ask(request("tools/list"))["result"]["tools"]
-        self.assertEqual([tool["name"] for tool in tools], ["caption", "describe"])
+        self.assertEqual([tool["name"] for tool in tools], ["caption", "describe", "ask", "match"])
         result = client.ask(call("caption", path=str(CRABS)))["result"]
         self.assertEqual(result["content"], [{"type": "text", "text": CRABS_CAPTION}])
         self.assertEqual(result["structuredContent"]["captions"][0]["text"], CRABS_CAPTION)
@@ -259,7 +259,7 @@ class HttpTest(unittest.TestCase):
         done = self.post(notification("notifications/initialized"), **session)
         self.assertEqual((done.status, done.body), (202, b""))
         tools = self.post(request("tools/list"), **session).json["result"]["tools"]
-        self.assertEqual([tool["name"] for tool in tools], ["caption", "describe"])
+        self.assertEqual([tool["name"] for tool in tools], ["caption", "describe", "ask", "match"])
         answer = self.post(call("caption", image=IMAGE), **session)
         self.assertEqual(answer.headers["content-type"], "application/json")
         self.assertEqual(answer.json["result"]["content"][0]["text"], CRABS_CAPTION)

@@ -16,12 +16,12 @@ import unittest
 import urllib.parse
 
 import jsonschema
+import samples
+from samples import AUTHORS_CAPTIONER, MODEL, SAMPLES
 from serving import Service, form, json_body
 from tasks_test import make_models
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-SAMPLES = ROOT / "models/default/samples"
-CRABS = (SAMPLES / "test_pair-00065.png").read_bytes()
+CRABS = samples.CRABS.read_bytes()
 TASKS = ("caption", "describe", "vqa", "match", "embed", "search", "heatmap")
 BLIP = ""
 
@@ -76,7 +76,7 @@ class OpenApiTest(unittest.TestCase):
             shutil.copy(sample, photos)
         subprocess.run([BLIP, "index", "build", photos, "-o", cls.folder / "index", "--model", cls.folder / "retrieval"],
                        check=True, capture_output=True)
-        cls.models = ("--add-model", cls.folder / "vqa", "--add-model", cls.folder / "retrieval", "--index", cls.folder / "index")
+        cls.models = ("--model", MODEL, "--add-model", cls.folder / "vqa", "--add-model", cls.folder / "retrieval", "--index", cls.folder / "index")
         cls.service = Service(BLIP, *cls.models)
         cls.addClassCleanup(cls.service.stop)
         cls.document = Document(cls.service)
@@ -312,7 +312,7 @@ class Errors(OpenApiTest):
         self.front_errors(400, lambda method, target, work: front(**{"Content-Type": "application/json"})(method, target, work) if method == "POST" and "upload" not in target else None)
 
     def test_what_no_model_can(self):
-        service = self.serve()
+        service = self.serve(*AUTHORS_CAPTIONER)
         self.task_errors(422, lambda target, fields: service.post(target, json_body(**fields)), ("vqa", "match", "embed", "search"))
 
     def test_who_may_ask_and_how_often(self):

@@ -7,6 +7,7 @@ import time
 
 import page_case
 from page_case import ASTRONAUT, CRABS, CRABS_CAPTION, TASKS, PageTest, browser
+from samples import AUTHORS_CAPTIONER
 from selenium.webdriver.common.keys import Keys
 
 # Every visible text's contrast with what is behind it, as WCAG counts it.
@@ -44,7 +45,7 @@ class Reading(PageTest):
         self.open("en", CRABS)
         self.caption()
         browser.find("[data-language=zh-CN]").click()
-        self.assertEqual(browser.text("#panel-caption .counts"), "6 个单词 · 26 个字符")
+        self.assertEqual(browser.text("#panel-caption .counts"), f"{len(CRABS_CAPTION.split())} 个单词 · {len(CRABS_CAPTION)} 个字符")
         self.assertEqual(browser.run("return document.title"), "看图说话 · BLIP")
         browser.driver.refresh()
         browser.until(lambda: browser.text("#panel-caption .primary") == "生成描述", "Chinese")
@@ -191,6 +192,8 @@ class Privacy(PageTest):
 
 
 class Abilities(PageTest):
+    arguments = AUTHORS_CAPTIONER
+
     def test_tasks_that_are_not_loaded_say_why(self):
         self.open("zh", CRABS)
         for task, why in (("vqa", "回答问题"), ("match", "比较图片与文字"), ("search", "索引")):

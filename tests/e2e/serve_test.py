@@ -138,7 +138,7 @@ class Answers(ServeTest):
             self.assertEqual(self.service.ask("POST", target, b"").status, status, target)
         answer = self.service.ask("DELETE", "/v1/caption")
         self.assertEqual((answer.status, answer.headers["allow"]), (405, "POST"))
-        answer = self.service.post("/v1/vqa", form(("image", CRABS), ("question", "what?")))
+        answer = self.service.post("/v1/search", json_body(text="what"))
         self.assertEqual((answer.status, answer.error), (422, "unsupported"))
         for options, status in [({"describe": {"num_beams": 17}}, 413), ({"refine": {"num_return_sequences": 0}}, 400),
                                 ({"extend": {"prompts": ["a"] * 17}}, 413), ({"leading_phrases": ["a" * 70000]}, 413), ([], 400)]:
@@ -155,7 +155,7 @@ class Answers(ServeTest):
         self.assertEqual((head.status, head.body, head.headers["content-length"]), (200, b"", str(len(page.body))))
         self.assertEqual([self.service.ask("GET", p).status for p in ("/healthz", "/readyz", "/metrics", "/v1/info")], [200] * 4)
         info = self.service.ask("GET", "/v1/info").json
-        self.assertEqual((info["tasks"]["caption"], info["tasks"]["vqa"]), ("default", None))
+        self.assertEqual((info["tasks"]["caption"], info["tasks"]["vqa"]), ("default", "vqa"))
 
     def test_other_sites_pages_are_not_answered(self):
         for headers, status in [({"Host": "evil.example"}, 403), ({"Host": "127.evil.example"}, 403), ({"Origin": "https://evil.example"}, 403),

@@ -24,7 +24,7 @@ NLVR = ("--model", GOLDEN / "E_original/nlvr/model_nlvr.pth", "--vision-heads", 
 
 def make_models(folder):
     """The checkpoints of the golden data, which share a vocabulary, as folders of their own."""
-    for name in ("vqa", "retrieval", "clipstyle"):
+    for name in ("caption", "vqa", "retrieval", "clipstyle"):
         shutil.copytree(GOLDEN / "C_hf" / name, folder / name, ignore=shutil.ignore_patterns("*expected*", "*inputs*"))
         shutil.copy(GOLDEN / "tokenizer_hf/vocab.txt", folder / name)
 
@@ -57,6 +57,7 @@ class TaskTest(CommandTest):
         cls.models = pathlib.Path(tempfile.mkdtemp())
         cls.addClassCleanup(shutil.rmtree, cls.models)
         make_models(cls.models)
+        cls.captioner = ("--model", cls.models / "caption")
         cls.vqa = ("--model", cls.models / "vqa")
         cls.retrieval = ("--model", cls.models / "retrieval")
         cls.clipstyle = ("--model", cls.models / "clipstyle")
@@ -153,7 +154,7 @@ class Vqa(TaskTest):
         self.fail_with(2, "vqa", CRABS, *self.vqa, "--question", "q", "--answers", self.file("a.txt", "yes\n"), "--num-beams", "3", says="--answers")
         self.fail_with(2, "vqa", CRABS, *self.vqa, "--question", "q", "--top-k", "3", says="--do-sample")
         self.fail_with(2, "vqa", CRABS, *self.vqa, "--question", "q", "--max-text-length", "2", says="3 tokens")
-        self.fail_with(6, "vqa", CRABS, "--question", "q", says="captioning")
+        self.fail_with(6, "vqa", CRABS, *self.captioner, "--question", "q", says="captioning")
         self.fail_with(6, "caption", CRABS, *self.vqa, says="question_answering")
 
 
@@ -181,7 +182,7 @@ class Match(TaskTest):
     def test_checkpoints_without_a_head(self):
         self.fail_with(6, "match", CRABS, *self.clipstyle, "--text", "a cat", says="ITM")
         self.succeed("match", CRABS, *self.clipstyle, "--text", "a cat", "--only", "itc")
-        self.fail_with(6, "match", CRABS, "--text", "a cat", says="captioning")
+        self.fail_with(6, "match", CRABS, *self.captioner, "--text", "a cat", says="captioning")
 
     def test_one_bad_picture_among_many(self):
         done = run("match", self.bad_folder(), *self.retrieval, "--text", "a cat", "--format", "json")
@@ -261,10 +262,32 @@ class Embed(TaskTest):
         self.fail_with(2, "embed", "--text", "a", *self.retrieval, "--multimodal", "-o", out, says="pictures")
         self.fail_with(2, "embed", CRABS, *self.retrieval, "--raw", "--projected", "-o", out)
         self.fail_with(2, "embed", CRABS, *self.retrieval, "--raw", "--text", "a", "-o", out, says="wide")
-        self.fail_with(6, "embed", CRABS, "-o", out, says="--raw")
+        self.fail_with(6, "embed", CRABS, *self.captioner, "-o", out, says="--raw")
         self.fail_with(6, "embed", CRABS, *self.retrieval, "--multimodal", "--projected", "--text", "a", "-o", out, says="raw")
         self.fail_with(4, "embed", CRABS, *self.retrieval, "-o", self.folder / "no/folder/f.npy")
         self.assertEqual(list(self.folder.iterdir()), [])
+
+
+class ShippedModels(CommandTest):
+    """Without --model each task has its own small one."""
+
+    def lines(self, *arguments):
+        return self.succeed(*arguments).splitlines()
+
+    def test_questions(self):
+        told = self.lines("vqa", CRABS, "--question", "how many crabs are there?", "--question", "is there a lemon in the picture?")
+        self.assertEqual(told, ["how many crabs are there?\t2", "is there a lemon in the picture?\tyes"])
+
+    def test_matches(self):
+        told = json.loads(self.succeed("match", CRABS, "--text", "a lemon and two blue crabs", "--text", "a red tent", "--format", "json"))
+        right, wrong = told[0]["matches"]
+        self.assertGreater(right["itm_probability"], 0.5)
+        self.assertLess(wrong["itm_probability"], 0.5)
+        self.assertGreater(right["itc_similarity"], wrong["itc_similarity"])
+
+    def test_statements(self):
+        told = [self.lines("nlvr", CRABS, LEMON, "--text", text)[0] for text in ("the right image has exactly three basketballs", "both images contain a crab")]
+        self.assertEqual([line.split("\t")[0].lower() for line in told], ["true", "false"])
 
 
 class Heatmap(TaskTest):
@@ -290,7 +313,7 @@ class Heatmap(TaskTest):
         self.fail_with(2, "heatmap", CRABS, "--text", "a crab", "--word", "lemon", says="no word")
         self.fail_with(2, "heatmap", CRABS, *self.retrieval, says="--text")
         self.fail_with(2, "heatmap", CRABS, "--text", "a crab", "--layer", "99", says="layer 99")
-        self.fail_with(6, "heatmap", CRABS, "--text", "a crab", "--weighting", "gradient", says="ITM")
+        self.fail_with(6, "heatmap", CRABS, *self.captioner, "--text", "a crab", "--weighting", "gradient", says="ITM")
         self.fail_with(6, "heatmap", CRABS, *NLVR, "--text", "a crab", says="two")
         self.fail_with(7, "heatmap", self.file("x.png", "x"), "--text", "a crab")
         self.fail_with(4, "heatmap", CRABS, "--text", "a crab", "-o", self.folder / "no/folder/x.png")

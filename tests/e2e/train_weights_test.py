@@ -83,6 +83,12 @@ class TrainedWeights(unittest.TestCase):
             self.assert_close(model(**inputs, use_itm_head=True).itm_score, at["itm_logits"])
             self.assert_close(model(**inputs, use_itm_head=False).itm_score, at["similarities"])
 
+    def test_pretrained_opens_as_both_classes(self):
+        for model_class in (transformers.BlipForConditionalGeneration, transformers.BlipForImageTextRetrieval):
+            _, report = model_class.from_pretrained(self.root / "pretrain", output_loading_info=True)
+            self.assertFalse(report["missing_keys"], model_class)
+            self.assertFalse(report["mismatched_keys"], model_class)
+
     def test_authors_files(self):
         for task in ("caption", "vqa", "retrieval", "pretrain", "nlvr"):
             model = torch.load(self.root / task / "model.pth", weights_only=True)["model"]

@@ -35,6 +35,7 @@ def write_annotations(out: pathlib.Path, relations: int) -> None:
         extra = list(read_lines(out / "scenes/extra.jsonl"))
         _write_scenes(to / "scenes_extra.json", extra)
         _write_scenes(to / "scenes_dev_extra.json", _without_dev_pairs(extra))
+        _write_statements(out, to, "extra")
     for split in CLEAN_SPLITS:
         rows = [(row["image"], row["captions"]) for row in read_lines(out / f"clean/{split}.jsonl")]
         write_json(to / f"clean_{split}.json", _coco(rows))
@@ -72,6 +73,10 @@ def _write_task(out: pathlib.Path, to: pathlib.Path, split: str) -> None:
     if split == "train":
         answers = sorted({row["answer"] for row in questions})
         (to / "vqa_answers.txt").write_text("".join(answer + "\n" for answer in answers), encoding="utf-8")
+    _write_statements(out, to, split)
+
+
+def _write_statements(out: pathlib.Path, to: pathlib.Path, split: str) -> None:
     write_json(to / f"nlvr_{split}.json", [
         {"images": [picture_of(row["left"]), picture_of(row["right"])], "sentence": row["sentence"],
          "label": str(row["label"])} for row in read_lines(out / f"nlvr/{split}.jsonl")])

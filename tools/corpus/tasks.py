@@ -44,29 +44,35 @@ def build_scenes(out: pathlib.Path, core_only: bool) -> dict[str, list[dict]]:
 
 
 def build_extra(out: pathlib.Path, core_only: bool, count: int) -> None:
-    """Writes scenes/extra.jsonl: scenes that hold nothing of what the tests hold out, most with several groups."""
+    """Writes scenes/extra.jsonl: scenes that hold nothing of what the tests hold out, most with several groups; and
+    nlvr/extra.jsonl: two statements for each."""
     draw = random.Random(EXTRA_SEED)
     maker = SceneMaker(Sprites(out, TRAINED_STYLES, core_only), draw, "iid", CROWDED_TYPES)
-    write_lines(out / "scenes/extra.jsonl", (
-        {"id": f"extra-{number:05d}", "captions": captions(scene, draw), "scene": scene}
-        for number, scene in enumerate(maker.scene() for _ in range(count))))
+    rows = [{"id": f"extra-{number:05d}", "captions": captions(scene, draw), "scene": scene}
+            for number, scene in enumerate(maker.scene() for _ in range(count))]
+    write_lines(out / "scenes/extra.jsonl", rows)
+    _write_statements(out, "extra", rows, 2 * count, draw)
+
+
+def _write_statements(out: pathlib.Path, split: str, rows: list[dict], wanted: int, draw: random.Random) -> None:
+    plurals = {noun.singular: noun.plural for noun in all_nouns()}
+    statements = StatementMaker([row["scene"] for row in rows], plurals, draw).statements(wanted)
+    for statement in statements:
+        for side in ("left", "right"):
+            statement[side] = rows[statement[side]]["id"]
+    write_lines(out / f"nlvr/{split}.jsonl", statements)
 
 
 def build_tasks(rows: dict[str, list[dict]], out: pathlib.Path, core_only: bool) -> None:
     """Writes vqa/SPLIT.jsonl, nlvr/SPLIT.jsonl and retrieval/SPLIT.json."""
     draw = random.Random(_TASK_SEED)
     nouns = sorted(noun.singular for noun in all_nouns() if not core_only or noun.singular in CORE)
-    plurals = {noun.singular: noun.plural for noun in all_nouns()}
     for split in TASK_SPLITS:
         of_split = rows[split]
         asked = [{"image": row["id"], "question": question, "answer": answer}
                  for row in of_split for question, answer in questions(row["scene"], nouns, draw)]
         write_lines(out / f"vqa/{split}.jsonl", asked)
-        statements = StatementMaker([row["scene"] for row in of_split], plurals, draw).statements(len(of_split))
-        for statement in statements:
-            for side in ("left", "right"):
-                statement[side] = of_split[statement[side]]["id"]
-        write_lines(out / f"nlvr/{split}.jsonl", statements)
+        _write_statements(out, split, of_split, len(of_split), draw)
     for split in RETRIEVAL_SPLITS:
         write_json(out / f"retrieval/{split}.json", {"images": [row["id"] for row in rows[split]],
                                                      "captions": [row["captions"] for row in rows[split]]})

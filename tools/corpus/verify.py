@@ -14,7 +14,7 @@ import sys
 from PIL import Image
 
 _CHECKSUMS = pathlib.Path(__file__).with_name("checksums.txt")
-_OPTIONAL = ("annotations/scenes_train_x", "annotations/scenes_dev_train_x", "annotations/easy_vqa", "annotations/scenes_extra", "annotations/scenes_dev_extra", "scenes/extra", "easy_vqa/")
+_OPTIONAL = ("annotations/scenes_train_x", "annotations/scenes_dev_train_x", "annotations/easy_vqa", "annotations/scenes_extra", "annotations/scenes_dev_extra", "scenes/extra", "nlvr/extra", "annotations/nlvr_extra", "easy_vqa/")
 
 
 def _of_file(path: pathlib.Path) -> str:

@@ -69,9 +69,11 @@ Json med_config(const TaskOptions& options) {
 }  // namespace
 
 void save_hugging_face(const ModelTask& task, const fs::path& folder) {
+  // transformers has a class for each half of what was pre-trained, so both halves are whole.
+  const bool halves = task.options().config.architecture == Architecture::pretrain;
   NamedTensors tensors;
   for (const auto& [name, tensor] : model_tensors(task)) {
-    if (!task.parameters_by_name().find(name)->tied) tensors.emplace_back(name, tensor);
+    if (halves || !task.parameters_by_name().find(name)->tied) tensors.emplace_back(name, tensor);
   }
   Json config = task.options().config.to_json();
   config["blip_family"] = "authors";  // whose [ENC] and loss the training has

@@ -7,7 +7,8 @@
 namespace blip::train {
 
 /// FOLDER/model.safetensors in transformers' names and FOLDER/config.json, each whole or not at
-/// all. What pre-training's decoder shares with its encoder is written once. Throws Error{io}.
+/// all. Pre-trained ones open as both of its classes, BlipForConditionalGeneration and
+/// BlipForImageTextRetrieval: what they share is there twice. Throws Error{io}.
 void save_hugging_face(const ModelTask& task, const std::filesystem::path& folder);
 
 /// FOLDER/model.pth in the authors' names, with momentum copies, queues and temperature, and

@@ -42,8 +42,12 @@ bool fits_tiles(const WeightMatrix& w) {
   return tiles_multiply(w.precision) && row_bytes_of(w) % kPiece == 0;
 }
 
+std::uint8_t* TiledRows::place(std::size_t r, std::uint8_t* tiled) const {
+  return tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece;
+}
+
 void TiledRows::put(const void* from, std::size_t r, std::size_t count, std::uint8_t* tiled) const {
-  std::uint8_t* to = tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece;
+  std::uint8_t* to = place(r, tiled);
   for (std::size_t at = 0; at < row_bytes; at += kPiece, to += tile_rows * kPiece) {
     for (std::size_t i = 0; i < count; ++i) {
       std::memcpy(to + i * kPiece, static_cast<const std::uint8_t*>(from) + i * row_bytes + at,
@@ -268,8 +272,7 @@ BLIP_DOT_CODE void TiledRows::round(const float* values, std::size_t stride, std
                                     std::size_t count, const ColumnRange& columns,
                                     std::uint8_t* tiled) const {
   const std::size_t size = precision == Precision::f32 ? 4 : 2;
-  std::uint8_t* to = tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece +
-                     columns.begin * size / kPiece * tile_rows * kPiece;
+  std::uint8_t* to = place(r, tiled) + columns.begin * size / kPiece * tile_rows * kPiece;
   for (std::size_t at = 0; at < columns.width(); at += kPiece / size, to += tile_rows * kPiece) {
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = values + i * stride + at;

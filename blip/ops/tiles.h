@@ -30,6 +30,8 @@ struct TiledRows {
   std::size_t bytes() const {
     return (rows + block_rows - 1) / block_rows * block_rows * row_bytes;
   }
+  /// Where the first piece of row `r` lies.
+  std::uint8_t* place(std::size_t r, std::uint8_t* tiled) const;
   /// Puts `count` rows of a tile from row `r` on, `row_bytes` each and one after the other at
   /// `from`, where `tiled` wants them.
   void put(const void* from, std::size_t r, std::size_t count, std::uint8_t* tiled) const;

@@ -19,12 +19,13 @@ import tempfile
 import time
 import unittest
 
+from samples import AUTHORS_MODEL
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SAMPLES = sorted((ROOT / "models/default/samples").glob("*.png"))
 CAPTIONER = ROOT / "models/default"
 BOTH = ROOT / "tests/golden/data/E_original/pretrain/model_pretrain.pth"
 MODELS = ["--captioner", CAPTIONER, "--filter", BOTH, "--vision-heads", "4"]
-AUTHORS_CAPTIONER = ROOT / "tests/golden/data/E_original/caption/model_caption.pth"
 BLIP = ""
 
 
@@ -257,7 +258,7 @@ class Recipe(CapFiltTest):
         data = self.lines(1)
         self.fail_with(2, data, self.out / "x.jsonl", models=MODELS[:2], says="--no-filter")
         self.fail_with(2, data, self.out / "x.jsonl", models=["--no-captioner", "--no-filter"], says="nothing to do")
-        self.fail_with(6, data, self.out / "x.jsonl", models=["--no-captioner", "--filter", AUTHORS_CAPTIONER, "--vision-heads", "4"], says="ITM")
+        self.fail_with(6, data, self.out / "x.jsonl", models=["--no-captioner", "--filter", AUTHORS_MODEL, "--vision-heads", "4"], says="ITM")
         self.fail_with(2, data, self.out / "x.jsonl", "--shard", "4/4", says="--shard")
         self.fail_with(2, data, data, says="input")
         self.fail_with(2, data, self.out / "x", "--to", "folder", says="twice")

@@ -18,8 +18,8 @@ import unittest
 
 import cli_test
 import tasks_test
-from cli_test import AUTHORS_MODEL, CommandTest, run
-from samples import CRABS, CRABS_BY_BEAMS, CRABS_CAPTION, EXPECTED, MODEL, ROOT, SAMPLES
+from cli_test import CommandTest, run
+from samples import AUTHORS_CAPTIONER, CRABS, CRABS_BY_BEAMS, CRABS_CAPTION, EXPECTED, MODEL, ROOT, SAMPLES
 
 PRETRAINED = ROOT / "tests/golden/data/E_original/pretrain/model_pretrain.pth"
 CAPTIONS = {name: row["greedy"] for name, row in EXPECTED.items()}
@@ -267,7 +267,7 @@ class FoldersAsPeopleHaveThem(FolderTest):
             (["--sidecar", ".txt", "--csv", "x"], "--csv"), (["--sidecar", ".txt", "--overwrite", "--append"], "--append"),
             (["--sidecar", ".txt", "--template", "x"], "{caption}"), (["--sidecar", ".txt", "--template", "{caption} {"], "brace"),
             (["--sidecar", ".txt", "--template", "{caption} {date}"], "{date}"), (["--sidecar", ".txt", "--template", "{caption} {tags}"], "--tags"),
-            (["--rank", "itm", "--model", AUTHORS_MODEL, "--vision-heads", "4"], "--rank-model"), (["--rank-model", "x"], "--rank"), (["--captions", "2", "--num-return-sequences", "2"], "--captions"),
+            (["--rank", "itm", *AUTHORS_CAPTIONER], "--rank-model"), (["--rank-model", "x"], "--rank"), (["--captions", "2", "--num-return-sequences", "2"], "--captions"),
         ):  # fmt: skip
             status = 6 if says == "--rank-model" else 2
             self.fail_with(status, "caption", self.photos, *arguments, says=says)

@@ -15,9 +15,8 @@ import sys
 import tempfile
 import unittest
 
-from samples import CRABS, CRABS_BY_BEAMS, CRABS_CAPTION, EXPECTED, MODEL, ROOT, SAMPLES
+from samples import AUTHORS_MODEL, CRABS, CRABS_BY_BEAMS, CRABS_CAPTION, EXPECTED, MODEL, ROOT, SAMPLES
 
-AUTHORS_MODEL = ROOT / "tests/golden/data/E_original/caption/model_caption.pth"
 BLIP = ""
 
 

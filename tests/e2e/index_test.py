@@ -16,11 +16,12 @@ import tempfile
 import time
 import unittest
 
+from samples import AUTHORS_CAPTIONER
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 GOLDEN = ROOT / "tests/golden/data"
 PICTURES = ("png_rgb_384", "png_rgb_photo", "jpg_photo_astronaut", "jpg_photo_rocket_422", "bmp_rgb", "png_palette4")
 TEXTS = ("a woman and a cup of coffee", "a cat", "a rocket launch at night over the sea.", "an astronaut in front of the flag")
-AUTHORS_CAPTIONER = ROOT / "tests/golden/data/E_original/caption/model_caption.pth"
 BLIP = ""
 
 
@@ -184,7 +185,7 @@ class Growing(IndexTest):
         self.fail_with(2, "search", self.index, "x", "--model", other, says="another model")
         self.fail_with(2, "index", "add", self.index, self.photos, "--model", other, says="another model")
         self.fail_with(2, "search", self.index, "x", "--image-size", "64", says="another preprocessing")
-        self.fail_with(6, "search", self.index, "x", "--model", AUTHORS_CAPTIONER, "--vision-heads", "4")
+        self.fail_with(6, "search", self.index, "x", *AUTHORS_CAPTIONER)
         self.fail_with(2, "index", "add", self.index, "--text", "a text", says="holds images")
         self.model.rename(self.folder / "away")
         self.fail_with(3, "search", self.index, "x", says="--model")
@@ -203,7 +204,7 @@ class Growing(IndexTest):
         self.fail_with(2, "index", "build", self.photos, "-o", self.index, "--model", self.model, says="already holds")
         self.fail_with(2, "index", "build", "-o", self.folder / "x", "--model", self.model, says="pictures")
         self.fail_with(2, "index", "build", self.photos, "--text", "a", "-o", self.folder / "x", "--model", self.model)
-        self.fail_with(6, "index", "build", self.photos, "-o", self.folder / "x", "--model", AUTHORS_CAPTIONER, "--vision-heads", "4")
+        self.fail_with(6, "index", "build", self.photos, "-o", self.folder / "x", *AUTHORS_CAPTIONER)
 
 
 class Interrupted(IndexTest):
@@ -272,7 +273,7 @@ class Classify(IndexTest):
         self.assertEqual(len(text.splitlines()), len(PICTURES))
         self.fail_with(2, "classify", photo, "--model", self.model, says="--label")
         self.fail_with(2, "classify", photo, "--label", "cat", "--template", "a photo", "--model", self.model, says="{}")
-        self.fail_with(6, "classify", photo, "--label", "cat", "--model", AUTHORS_CAPTIONER, "--vision-heads", "4")
+        self.fail_with(6, "classify", photo, "--label", "cat", *AUTHORS_CAPTIONER)
 
 
 class Helping(IndexTest):

@@ -113,7 +113,8 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
       layers_[0].qkv.weight().precision != Precision::f32 && tiles_multiply(Precision::bf16);
   const Shape shape = {static_cast<std::int64_t>(n), static_cast<std::int64_t>(d)};
 
-  FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(n * 3 * d);
+  FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(from_bf16 ? 0 : n * 3 * d);
+  std::vector<std::uint16_t> rounded_qkv(from_bf16 ? n * 3 * d : 0);
   FloatBuffer hidden, scratch;
   embed(pixel_values, height, width, x.data());
   if (probe) probe("vision.hidden_states.0", x.span(), shape);
@@ -132,10 +133,12 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
     const LayerNormParameters norm2 = layer.layer_norm2.parameters();
     if (probe) layer_norm(norm1, x.data(), n, normal.data());
     tell("self_attn.qkv", normal);
-    layer.qkv.forward_many(x.data(), n, qkv.data(), Epilogue::Activation::none, nullptr, &norm1);
     if (from_bf16) {
-      attention_all_to_all_bf16(attention, qkv.data(), n, normal.data());
+      layer.qkv.forward_many_bf16(x.data(), n, rounded_qkv.data(), Epilogue::Activation::none,
+                                  &norm1);
+      attention_all_to_all_bf16(attention, rounded_qkv.data(), n, normal.data());
     } else {
+      layer.qkv.forward_many(x.data(), n, qkv.data(), Epilogue::Activation::none, nullptr, &norm1);
       attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
     }
     tell("self_attn.projection", normal);

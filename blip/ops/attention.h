@@ -22,10 +22,10 @@ struct AttentionShape {
 void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
                           float* out, FloatBuffer& scratch);
 
-/// The same from bf16: queries, keys, values and weights are rounded, sums are f32. Only where
+/// The same from bf16: weights are rounded too, sums are f32. Only where
 /// tiles_multiply(Precision::bf16).
-void attention_all_to_all_bf16(const AttentionShape& shape, const float* qkv, std::size_t tokens,
-                               float* out);
+void attention_all_to_all_bf16(const AttentionShape& shape, const std::uint16_t* qkv,
+                               std::size_t tokens, float* out);
 
 /// One query and the tokens it attends to, each [heads, head_size] somewhere in a cache.
 struct AttentionQuery {

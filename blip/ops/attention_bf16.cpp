@@ -16,18 +16,49 @@ namespace blip {
 #if BLIP_HAS_AVX512
 namespace {
 
-/// y = x rounded to bf16, nearest even; zeros from `size` to `padded`, a multiple of 32.
-BLIP_DOT_CODE void round_row(const float* x, std::size_t size, std::size_t padded,
-                             std::uint16_t* y) {
-  for (std::size_t i = 0; i < padded; i += 32) {
-    const std::size_t left = i < size ? size - i : 0;
-    const auto low = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xFFFF);
-    const auto high = static_cast<__mmask16>(left < 16   ? 0
-                                             : left < 32 ? (1u << (left - 16)) - 1
-                                                         : 0xFFFF);
-    const __m512 first = _mm512_maskz_loadu_ps(low, x + i);
-    const __m512 second = _mm512_maskz_loadu_ps(high, x + i + 16);
-    _mm512_storeu_si512(y + i, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+constexpr std::size_t kPiece = 64, kPadding = 32;  // bytes and values of a tile's piece
+
+std::size_t padded(std::size_t n) {
+  return (n + kPadding - 1) / kPadding * kPadding;
+}
+
+/// Values [begin, begin + 32) of a row of `size`; zeros beyond it.
+BLIP_DOT_CODE inline __m512i load_piece(const std::uint16_t* row, std::size_t begin,
+                                        std::size_t size) {
+  const std::size_t left = size - begin;
+  const auto mask = static_cast<__mmask32>(left < 32 ? (1u << left) - 1 : 0xFFFFFFFF);
+  return _mm512_maskz_loadu_epi16(mask, row + begin);
+}
+
+/// A row of `size` values in pieces, `step` bytes from one to the next.
+BLIP_DOT_CODE void put_row(const std::uint16_t* row, std::size_t size, std::uint8_t* to,
+                           std::size_t step) {
+  for (std::size_t i = 0; i < size; i += kPadding, to += step) {
+    _mm512_storeu_si512(to, load_piece(row, i, size));
+  }
+}
+
+/// A head's values [tokens, size], whose tokens are `stride` apart, as right sides of rows of
+/// weights (multiply_packed): what two tokens have in a column lies together.
+BLIP_DOT_CODE void pack_values(const std::uint16_t* values, std::size_t stride, std::size_t tokens,
+                               std::size_t size, std::uint8_t* to) {
+  __m512i low = _mm512_setzero_si512(), high = low;
+  for (int i = 0; i < 16; ++i) {
+    const auto lane = static_cast<__mmask16>(1u << i);
+    low = _mm512_mask_set1_epi32(low, lane, i | (32 + i) << 16);
+    high = _mm512_mask_set1_epi32(high, lane, (16 + i) | (48 + i) << 16);
+  }
+  for (std::size_t begin = 0; begin < size; begin += kPadding) {
+    for (std::size_t t = 0; t < padded(tokens); t += 2) {
+      const std::uint16_t* row = values + t * stride;
+      const __m512i first = t < tokens ? load_piece(row, begin, size) : _mm512_setzero_si512();
+      const __m512i second =
+          t + 1 < tokens ? load_piece(row + stride, begin, size) : _mm512_setzero_si512();
+      std::uint8_t* piece = to + t / kPadding * 2 * 16 * kPiece + t % kPadding / 2 * kPiece;
+      _mm512_storeu_si512(piece, _mm512_permutex2var_epi16(first, low, second));
+      _mm512_storeu_si512(piece + 16 * kPiece, _mm512_permutex2var_epi16(first, high, second));
+    }
+    to += kPadding * padded(tokens) * sizeof(std::uint16_t);
   }
 }
 
@@ -44,11 +75,11 @@ BLIP_DOT_CODE inline __m512 exp2_coarsely(__m512 x) {
   return _mm512_scalef_ps(p, n);
 }
 
-/// weights = exp((scores - their largest) * scale) rounded to bf16; returns 1 / the sum of what was
-/// rounded. `width` is a multiple of 32; scores beyond `size` are overwritten and count for
-/// nothing.
+/// weights = exp((scores - their largest) * scale) rounded to bf16, in pieces `step` bytes apart;
+/// returns 1 / the sum of what was rounded. `width` is a multiple of 32; scores beyond `size` are
+/// overwritten and count for nothing.
 BLIP_DOT_CODE float weigh_row(float* scores, std::size_t size, std::size_t width, float scale,
-                              std::uint16_t* weights) {
+                              std::uint8_t* weights, std::size_t step) {
   std::fill(scores + size, scores + width, -1e30f);
   __m512 tops = _mm512_loadu_ps(scores), others = _mm512_loadu_ps(scores + 16);
   for (std::size_t i = 32; i < width; i += 32) {
@@ -66,15 +97,10 @@ BLIP_DOT_CODE float weigh_row(float* scores, std::size_t size, std::size_t width
         exp2_coarsely(_mm512_fmadd_ps(_mm512_loadu_ps(scores + i + 16), factor, offset));
     const __m512bh rounded = _mm512_cvtne2ps_pbh(b, a);
     sums = _mm512_dpbf16_ps(sums, rounded, ones);
-    _mm512_storeu_si512(weights + i, (__m512i)rounded);
+    _mm512_storeu_si512(weights, (__m512i)rounded);
+    weights += step;
   }
   return 1.0f / _mm512_reduce_add_ps(sums);
-}
-
-constexpr std::size_t kPadding = 32;  // values of a tile's piece
-
-std::size_t padded(std::size_t n) {
-  return (n + kPadding - 1) / kPadding * kPadding;
 }
 
 /// Queries whose weights a thread holds at once: those of 577 tokens stay in a second-level cache.
@@ -84,68 +110,64 @@ std::size_t queries_at_once(std::size_t tokens) {
   return std::min(tokens, std::max(kLeast, kBudget / (2 * padded(tokens))));
 }
 
-/// What a thread needs to attend with one head; sizes in bf16 values are padded with zeros to whole
-/// pieces.
+/// What a thread needs to attend with one head, and keeps from call to call.
 struct HeadScratch {
-  std::vector<std::uint16_t> queries;  ///< [tokens, head_size]
-  std::vector<std::uint16_t> keys;     ///< [tokens, head_size]
-  std::vector<std::uint16_t> values;   ///< [head_size, tokens]
-  std::vector<std::uint16_t> row;      ///< [tokens] weights
-  std::vector<float> factors;          ///< [queries at once] 1 / sum of weights
-  std::vector<std::uint8_t> tiled_queries, tiled_weights;
+  std::vector<std::uint16_t> keys;  ///< [tokens, head_size], padded with zeros to whole pieces
+  std::vector<float> factors;       ///< [queries at once] 1 / sum of weights
+  std::vector<std::uint8_t> tiled_queries, tiled_weights, packed_values;
 };
 
-/// Rounds one head's part of `qkv`.
-void take_head(const AttentionShape& shape, const float* qkv, std::size_t tokens, std::size_t head,
-               HeadScratch& s) {
-  const std::size_t size = shape.head_size, row = padded(size), width = padded(tokens);
-  s.queries.resize(tokens * row);
-  s.keys.resize(tokens * row);
-  s.values.assign(size * width, 0);
-  s.row.resize(std::max(row, width));
-  for (std::size_t t = 0; t < tokens; ++t) {
-    const float* from = qkv + (t * 3 * shape.heads + head) * size;
-    round_row(from, size, row, s.queries.data() + t * row);
-    round_row(from + shape.width(), size, row, s.keys.data() + t * row);
-    round_row(from + 2 * shape.width(), size, row, s.row.data());
-    for (std::size_t i = 0; i < size; ++i) s.values[i * width + t] = s.row[i];
-  }
+/// A buffer's first place where a cache line begins.
+std::uint8_t* reuse(std::vector<std::uint8_t>& kept, std::size_t bytes) {
+  if (kept.size() < bytes + kPiece) kept.resize(bytes + kPiece);
+  return kept.data() + (kPiece - reinterpret_cast<std::uintptr_t>(kept.data()) % kPiece);
 }
 
-WeightMatrix as_weights(const std::vector<std::uint16_t>& values, std::size_t out, std::size_t in) {
+/// Of bf16 rows [out, in], the left sides of whose products are to be laid out.
+WeightMatrix as_weights(const std::uint16_t* values, std::size_t out, std::size_t in) {
   WeightMatrix w;
   w.precision = Precision::bf16;
   w.out = out;
   w.in = in;
-  w.data = values.data();
+  w.data = values;
   return w;
 }
 
-void attend(const AttentionShape& shape, std::size_t tokens, HeadScratch& s, float* out) {
+/// One head; `qkv` and `out` are its own part of the first token's.
+void attend(const AttentionShape& shape, const std::uint16_t* qkv, std::size_t tokens,
+            HeadScratch& s, float* out) {
   const std::size_t size = shape.head_size, row = padded(size), width = padded(tokens);
+  const std::size_t stride = 3 * shape.width();
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
-  const WeightMatrix keys = as_weights(s.keys, tokens, row);
-  const WeightMatrix values = as_weights(s.values, size, width);
+  s.keys.resize(tokens * row);
+  for (std::size_t t = 0; t < tokens; ++t) {
+    put_row(qkv + shape.width() + t * stride, size,
+            reinterpret_cast<std::uint8_t*>(s.keys.data() + t * row), kPiece);
+  }
+  std::uint8_t* values = reuse(s.packed_values, row * width * sizeof(std::uint16_t));
+  pack_values(qkv + 2 * shape.width(), stride, tokens, size, values);
+  const WeightMatrix keys = as_weights(s.keys.data(), tokens, row);
   const std::size_t step = queries_at_once(tokens);
   s.factors.resize(step);
   for (std::size_t first = 0; first < tokens; first += step) {
     const std::size_t rows = std::min(step, tokens - first);
-    const TiledRows queries = tiled_rows(keys, rows), weights = tiled_rows(values, rows);
-    s.tiled_queries.resize(queries.bytes());
-    s.tiled_weights.resize(weights.bytes());
-    for (std::size_t r = 0; r < rows; r += queries.tile_rows) {
-      queries.put(s.queries.data() + (first + r) * row, r, std::min(queries.tile_rows, rows - r),
-                  s.tiled_queries.data());
+    const TiledRows queries = tiled_rows(keys, rows);
+    const TiledRows weights = tiled_rows(as_weights(nullptr, size, width), rows);
+    std::uint8_t* tiled_queries = reuse(s.tiled_queries, queries.bytes());
+    std::uint8_t* tiled_weights = reuse(s.tiled_weights, weights.bytes());
+    for (std::size_t r = 0; r < rows; ++r) {
+      const PiecedRows to = queries.pieces(r, tiled_queries);
+      put_row(qkv + (first + r) * stride, size, to.first, to.piece_step);
     }
     const auto weigh = [&](const TileSums& scores) {
       for (std::size_t r = 0; r < scores.rows; ++r) {
+        const PiecedRows to = weights.pieces(scores.first + r, tiled_weights);
         s.factors[scores.first + r] =
             weigh_row(static_cast<float*>(scores.sums) + r * scores.stride, tokens, width, scale,
-                      s.row.data());
-        weights.put(s.row.data(), scores.first + r, 1, s.tiled_weights.data());
+                      to.first, to.piece_step);
       }
     };
-    multiply_tiles(s.tiled_queries.data(), queries, keys, {0, tokens}, weigh, true);
+    multiply_tiles(tiled_queries, queries, keys, {0, tokens}, weigh, true);
     const auto finish = [&](const TileSums& sums) {
       for (std::size_t r = 0; r < sums.rows; ++r) {
         const float* from = static_cast<const float*>(sums.sums) + r * sums.stride;
@@ -154,21 +176,21 @@ void attend(const AttentionShape& shape, std::size_t tokens, HeadScratch& s, flo
         for (std::size_t i = 0; i < size; ++i) y[i] = from[i] * factor;
       }
     };
-    multiply_tiles(s.tiled_weights.data(), weights, values, {0, size}, finish, true);
+    multiply_packed(tiled_weights, weights, values, size, finish);
   }
 }
 
 }  // namespace
 
-void attention_all_to_all_bf16(const AttentionShape& shape, const float* qkv, std::size_t tokens,
-                               float* out) {
+void attention_all_to_all_bf16(const AttentionShape& shape, const std::uint16_t* qkv,
+                               std::size_t tokens, float* out) {
   std::exception_ptr error;  // may not leave a parallel region
 #pragma omp parallel for schedule(static) if (worth_threads(2 * tokens * tokens * shape.width()))
   for (std::size_t head = 0; head < shape.heads; ++head) {
     thread_local HeadScratch scratch;
     try {
-      take_head(shape, qkv, tokens, head, scratch);
-      attend(shape, tokens, scratch, out + head * shape.head_size);
+      const std::size_t offset = head * shape.head_size;
+      attend(shape, qkv + offset, tokens, scratch, out + offset);
     } catch (...) {
 #pragma omp critical
       error = std::current_exception();
@@ -179,7 +201,7 @@ void attention_all_to_all_bf16(const AttentionShape& shape, const float* qkv, st
 
 #else
 
-void attention_all_to_all_bf16(const AttentionShape&, const float*, std::size_t, float*) {
+void attention_all_to_all_bf16(const AttentionShape&, const std::uint16_t*, std::size_t, float*) {
   throw Error(ErrorCode::internal, "this CPU has no tiles");
 }
 

@@ -14,6 +14,7 @@ struct Epilogue {
   const float* bias = nullptr;  ///< one value per output column, or none
   Activation activation = Activation::none;
   const float* residual = nullptr;  ///< same layout as the output, added last
+  bool coarse = false;  ///< gelu to 2e-4, in half the time: for what is rounded or quantised next
 
   bool does_nothing() const {
     return bias == nullptr && activation == Activation::none && residual == nullptr;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 #include <functional>
+#include <type_traits>
 #include <utility>
 
 #include "blip/ops/matmul.h"
@@ -60,9 +61,10 @@ struct TiledInput {
   const RowScale* scales;  ///< of int8
 };
 
-/// `x` [rows, w.in], normalised if `norm` is there, rounded or quantised for `w`. Until the
-/// thread's next call.
-TiledInput lay_out(const float* x, std::size_t rows, const LayerNormParameters* norm,
+/// `x` [rows, w.in], f32 or bf16, normalised if `norm` is there, rounded or quantised for `w`.
+/// Until the thread's next call.
+template <class T>
+TiledInput lay_out(const T* x, std::size_t rows, const LayerNormParameters* norm,
                    const WeightMatrix& w) {
   thread_local FloatBuffer kept;
   thread_local std::vector<RowScale> kept_scales;
@@ -74,9 +76,16 @@ TiledInput lay_out(const float* x, std::size_t rows, const LayerNormParameters* 
 #pragma omp parallel for schedule(static) if (worth_threads(4 * rows * w.in))
   for (std::size_t r = 0; r < rows; r += tile) {
     const std::size_t count = std::min(tile, rows - r);
-    const float* from = x + r * w.in;
+    thread_local std::vector<float> kept_rows;
+    const float* from = nullptr;
+    if constexpr (std::is_same_v<T, std::uint16_t>) {
+      float* wide = reuse(kept_rows, tile * w.in);
+      widen_bf16(x + r * w.in, count * w.in, wide);
+      from = wide;
+    } else {
+      from = x + r * w.in;
+    }
     if (norm != nullptr) {
-      thread_local std::vector<float> kept_rows;
       float* normal = reuse(kept_rows, tile * w.in);
       layer_norm(*norm, from, count, normal);
       from = normal;
@@ -85,10 +94,7 @@ TiledInput lay_out(const float* x, std::size_t rows, const LayerNormParameters* 
       layout.round(from, w.in, r, count, {0, w.in}, tiled);
       continue;
     }
-    thread_local std::vector<std::uint8_t> kept_block;
-    std::uint8_t* block = reuse(kept_block, tile * w.in);
-    quantize_rows(from, count, w.in, w.smoothing.data(), block, scales + r);
-    layout.put(block, r, count, tiled);
+    quantize_rows(from, count, w.in, w.smoothing.data(), layout.pieces(r, tiled), scales + r);
   }
   return {layout, tiled, scales};
 }
@@ -98,6 +104,24 @@ void multiply_all(const TiledInput& x, const WeightMatrix& w,
                   const std::function<void(const TileSums&)>& finish) {
   for_column_shares(
       w.out, [&](const ColumnRange& share) { multiply_tiles(x.data, x.layout, w, share, finish); });
+}
+
+/// A block of a product with its bias and activation, in its place.
+const float* finish_in_place(const TileSums& t, const TiledInput& x, const WeightMatrix& w,
+                             Epilogue epilogue) {
+  auto* values = static_cast<float*>(t.sums);
+  const std::size_t begin = t.columns.begin;
+  const OutputBlock block{values, t.rows, t.stride, 0, t.columns.width()};
+  if (epilogue.bias != nullptr) epilogue.bias += begin;
+  if (w.precision == Precision::int8) {
+    apply_epilogue(epilogue,
+                   {static_cast<const std::int32_t*>(t.sums), t.stride, x.scales + t.first,
+                    w.scales.data() + begin, w.sums->data() + begin},
+                   block);
+  } else {
+    apply_epilogue(epilogue, block);
+  }
+  return values;
 }
 
 /// The whole product and what follows it.
@@ -141,7 +165,7 @@ void Linear::forward_each(const float* x, std::size_t rows, std::span<const Line
 void Linear::forward_many(const float* x, std::size_t rows, float* y,
                           Epilogue::Activation activation, const float* residual,
                           const LayerNormParameters* norm) const {
-  const Epilogue epilogue{bias_.data(), activation, residual};
+  const Epilogue epilogue{bias_.data(), activation, residual, weight_.precision != Precision::f32};
   const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
   if (fits_tiles(weight_)) {
     return multiply_all(lay_out(x, rows, norm, weight_), weight_, epilogue, all);
@@ -160,6 +184,26 @@ void Linear::forward_many(const float* x, std::size_t rows, float* y,
     case Precision::int8:
       return many_int8(x, epilogue, all);
   }
+}
+
+void Linear::forward_many_bf16(const float* x, std::size_t rows, std::uint16_t* y,
+                               Epilogue::Activation activation,
+                               const LayerNormParameters* norm) const {
+  const std::size_t out = weight_.out;
+  if (!fits_tiles(weight_)) {
+    FloatBuffer wide(rows * out);
+    forward_many(x, rows, wide.data(), activation, nullptr, norm);
+    return round_in_registers(wide.data(), rows * out, y);
+  }
+  const TiledInput input = lay_out(x, rows, norm, weight_);
+  const Epilogue epilogue{bias_.data(), activation, nullptr, weight_.precision != Precision::f32};
+  multiply_all(input, weight_, [&](const TileSums& t) {
+    const float* values = finish_in_place(t, input, weight_, epilogue);
+    for (std::size_t r = 0; r < t.rows; ++r) {
+      round_in_registers(values + r * t.stride, t.columns.width(),
+                         y + (t.first + r) * out + t.columns.begin);
+    }
+  });
 }
 
 void Linear::many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
@@ -213,8 +257,18 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
                          const float* x, std::size_t rows, float* y, const float* residual,
                          FloatBuffer& scratch) {
   const WeightMatrix& w = first.weight_;
-  if (w.precision == Precision::int8 || w.precision != second.weight_.precision || !fits_tiles(w) ||
-      !fits_tiles(second.weight_)) {
+  const Epilogue last{second.bias_.data(), Epilogue::Activation::none, residual};
+  const OutputBlock all{y, rows, second.weight_.out, 0, second.weight_.out};
+  const bool in_tiles =
+      w.precision == second.weight_.precision && fits_tiles(w) && fits_tiles(second.weight_);
+  if (in_tiles && w.precision == Precision::int8 && tiles_multiply(Precision::bf16)) {
+    // A row is quantised by its largest value, which is known at its end; until then bf16 is finer
+    // than what follows and half as much to write and read.
+    auto* hidden = reinterpret_cast<std::uint16_t*>(reuse(scratch, rows * w.out * 2));
+    first.forward_many_bf16(x, rows, hidden, Epilogue::Activation::gelu, &norm);
+    return multiply_all(lay_out(hidden, rows, nullptr, second.weight_), second.weight_, last, all);
+  }
+  if (!in_tiles || w.precision == Precision::int8) {
     if (scratch.size() < rows * w.out) scratch = FloatBuffer(rows * w.out);
     first.forward_many(x, rows, scratch.data(), Epilogue::Activation::gelu, nullptr, &norm);
     return second.forward_many(scratch.data(), rows, y, Epilogue::Activation::none, residual);
@@ -222,19 +276,18 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
   // What lies between goes straight to where the second product wants it.
   const TiledRows layout = tiled_rows(second.weight_, rows);
   std::uint8_t* hidden = reuse(scratch, layout.bytes());
-  multiply_all(lay_out(x, rows, &norm, w), w, [&](const TileSums& t) {
-    auto* values = static_cast<float*>(t.sums);
-    const float* bias = first.bias_.data();
-    apply_epilogue({bias == nullptr ? nullptr : bias + t.columns.begin, Epilogue::Activation::gelu},
-                   {values, t.rows, t.stride, 0, t.columns.width()});
+  const TiledInput input = lay_out(x, rows, &norm, w);
+  const Epilogue gelu{first.bias_.data(), Epilogue::Activation::gelu, nullptr,
+                      w.precision != Precision::f32};
+  multiply_all(input, w, [&](const TileSums& t) {
+    const float* values = finish_in_place(t, input, w, gelu);
     // A block of the first product may be two tiles of the second.
     for (std::size_t r = 0; r < t.rows; r += layout.tile_rows) {
       layout.round(values + r * t.stride, t.stride, t.first + r,
                    std::min(layout.tile_rows, t.rows - r), t.columns, hidden);
     }
   });
-  multiply_all({layout, hidden, nullptr}, second.weight_, {second.bias_.data(), {}, residual},
-               {y, rows, second.weight_.out, 0, second.weight_.out});
+  multiply_all({layout, hidden, nullptr}, second.weight_, last, all);
 }
 
 }  // namespace blip

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "blip/base/tensor.h"
@@ -48,6 +49,10 @@ class Linear {
                     Epilogue::Activation activation = Epilogue::Activation::none,
                     const float* residual = nullptr,
                     const LayerNormParameters* norm = nullptr) const;
+
+  /// The same, rounded to bf16. Only where tiles_multiply(Precision::bf16).
+  void forward_many_bf16(const float* x, std::size_t rows, std::uint16_t* y,
+                         Epilogue::Activation activation, const LayerNormParameters* norm) const;
 
   /// second(gelu(first(norm(x)))) + residual by forward_many(), x [rows, first.in] -> y [rows,
   /// second.out]. `residual` may be `x`. `scratch` grows to what is needed and can be given again.

@@ -162,8 +162,14 @@ TEST_P(OnEveryIsa, GeluOverItsRange) {
   for (const float v : x) wanted.push_back(reference::gelu(v));
   Epilogue epilogue;
   epilogue.activation = Epilogue::Activation::gelu;
+  auto coarse = x;
   apply_epilogue(epilogue, {x.data(), 1, x.size(), 0, x.size()});
   expect_near(x, wanted, 1e-6f);
+  epilogue.coarse = true;
+  apply_epilogue(epilogue, {coarse.data(), 1, coarse.size() - 4, 0, coarse.size() - 4});
+  coarse.resize(coarse.size() - 4);
+  wanted.resize(coarse.size());
+  expect_near(coarse, wanted, 2e-4f);
 }
 
 TEST_P(OnEveryIsa, LayerNorm) {
@@ -255,8 +261,10 @@ TEST_P(OnEveryIsa, AttentionAllToAllOfBf16) {
     for (const AttentionShape shape : {AttentionShape{2, 6}, AttentionShape{3, 32}}) {
       const std::size_t width = shape.width();
       const auto qkv = random_values(tokens * 3 * width, tokens, 2.0f);
+      std::vector<std::uint16_t> rounded(qkv.size());
+      round_to_bf16(qkv.data(), qkv.size(), rounded.data());
       std::vector<float> got(tokens * width);
-      attention_all_to_all_bf16(shape, qkv.data(), tokens, got.data());
+      attention_all_to_all_bf16(shape, rounded.data(), tokens, got.data());
       for (const std::size_t t : {std::size_t{0}, tokens / 2, tokens - 1}) {
         const auto wanted = naive_attention(shape, qkv.data() + t * 3 * width, qkv.data() + width,
                                             qkv.data() + 2 * width, tokens, 3 * width);

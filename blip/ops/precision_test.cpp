@@ -13,6 +13,7 @@
 #include "blip/ops/linear.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
+#include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
@@ -223,6 +224,46 @@ TEST_P(PrecisionOnEveryIsa, TwoLayersTogetherGiveWhatTheyGiveOneByOne) {
         Linear::forward_mlp(a, b, norm, first.x.data(), rows, got.data(), second.residual.data(),
                             scratch);
         EXPECT_EQ(got, wanted) << rows << " rows, " << width << " between";
+      }
+    }
+  }
+}
+
+TEST_P(PrecisionOnEveryIsa, TwoInt8LayersTogetherGiveNearlyWhatTheyGiveOneByOne) {
+  for (const std::size_t rows : {1, 33, 577}) {
+    for (const std::size_t width : {128, 100, 1088}) {  // 100: no whole pieces
+      const LinearCase first = make_case(rows, 64, width), second = make_case(rows, width, 50);
+      const Linear a(to_int8(view(first.w, width), {}), view(first.bias));
+      const Linear b(to_int8(view(second.w, 50), {}), view(second.bias));
+      std::vector<float> between(rows * width), wanted(rows * 50), got(rows * 50);
+      const auto gamma = random_values(64, 7), beta = random_values(64, 8);
+      const LayerNormParameters norm{gamma.data(), beta.data(), 64, 1e-5f};
+      a.forward_many(first.x.data(), rows, between.data(), Epilogue::Activation::gelu, nullptr,
+                     &norm);
+      b.forward_many(between.data(), rows, wanted.data(), Epilogue::Activation::none,
+                     second.residual.data());
+      FloatBuffer scratch;
+      Linear::forward_mlp(a, b, norm, first.x.data(), rows, got.data(), second.residual.data(),
+                          scratch);
+      EXPECT_LT(relative_error(got, wanted), 5e-3) << rows << " rows, " << width << " between";
+    }
+  }
+}
+
+TEST_P(PrecisionOnEveryIsa, LayersRoundedToBf16) {
+  if (!tiles_multiply(Precision::bf16))
+    GTEST_SKIP() << "this CPU, or what it is held to, multiplies no bf16";
+  for (const std::size_t in : {128, 100}) {  // 100: no whole pieces
+    for (const std::size_t out : {16, 50, 1030}) {
+      const LinearCase c = make_case(33, in, out);
+      for (const WeightMatrix& w : {to_bf16(view(c.w, out)), to_int8(view(c.w, out), {})}) {
+        const Linear linear(w, view(c.bias));
+        std::vector<float> wanted(33 * out), got(wanted.size());
+        linear.forward_many(c.x.data(), 33, wanted.data(), Epilogue::Activation::gelu);
+        std::vector<std::uint16_t> rounded(wanted.size()), bits(wanted.size());
+        linear.forward_many_bf16(c.x.data(), 33, bits.data(), Epilogue::Activation::gelu, nullptr);
+        round_to_bf16(wanted.data(), wanted.size(), rounded.data());
+        EXPECT_EQ(bits, rounded) << name(w.precision) << ", " << in << " to " << out;
       }
     }
   }

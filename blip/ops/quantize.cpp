@@ -30,8 +30,9 @@ HWY_INLINE void for_each(std::size_t width, Vectors f, Scalars g) {
 }
 
 void quantize_row_kernel(const float* x, std::size_t width, const float* smoothing, int levels,
-                         std::uint8_t* q, RowScale& row) {
+                         std::uint8_t* q, std::size_t piece_step, RowScale& row) {
   const Floats d;
+  const auto place = [&](std::size_t i) { return q + i / 64 * piece_step + i % 64; };
   const hn::Rebind<std::uint8_t, Floats> bytes;
   const auto load = [&](std::size_t i) {
     const auto v = hn::LoadU(d, x + i);
@@ -71,11 +72,11 @@ void quantize_row_kernel(const float* x, std::size_t width, const float* smoothi
         auto v = hn::MulAdd(load(i), scales, offset);
         v = hn::IfThenElse(hn::IsNaN(v), offset, v);
         v = hn::Min(hn::Max(v, hn::Zero(d)), limit);
-        hn::StoreU(hn::DemoteTo(bytes, hn::NearestInt(v)), bytes, q + i);
+        hn::StoreU(hn::DemoteTo(bytes, hn::NearestInt(v)), bytes, place(i));
       },
       [&](std::size_t i) {
         const float v = one(i) * inverse + zero_point;
-        q[i] = static_cast<std::uint8_t>(
+        *place(i) = static_cast<std::uint8_t>(
             std::nearbyint(std::isnan(v) ? zero_point : std::clamp(v, 0.0f, top)));
       });
 }
@@ -172,14 +173,19 @@ HWY_EXPORT(round_to_bf16_kernel);
 HWY_EXPORT(widen_bf16_kernel);
 
 void quantize_rows(const float* x, std::size_t rows, std::size_t width, const float* smoothing,
-                   std::uint8_t* q, RowScale* scales) {
+                   const PiecedRows& q, RowScale* scales) {
   active_isa();  // settles what is dispatched to
   const int levels = activation_levels();
 #pragma omp parallel for schedule(static) if (worth_threads(4 * rows * width))
   for (std::size_t r = 0; r < rows; ++r) {
     HWY_DYNAMIC_DISPATCH(quantize_row_kernel)
-    (x + r * width, width, smoothing, levels, q + r * width, scales[r]);
+    (x + r * width, width, smoothing, levels, q.first + r * q.row_step, q.piece_step, scales[r]);
   }
+}
+
+void quantize_rows(const float* x, std::size_t rows, std::size_t width, const float* smoothing,
+                   std::uint8_t* q, RowScale* scales) {
+  quantize_rows(x, rows, width, smoothing, {q, width, 64}, scales);
 }
 
 std::int32_t quantize_weights(const float* w, std::size_t width, const float* smoothing,

@@ -11,9 +11,19 @@ struct RowScale {
   std::int32_t zero_point;
 };
 
+/// Where rows of bytes go: each in pieces of 64 bytes.
+struct PiecedRows {
+  std::uint8_t* first;
+  std::size_t row_step;    ///< bytes from one row's first piece to the next row's
+  std::size_t piece_step;  ///< from one piece of a row to the next
+};
+
 /// Quantises each row of x [rows, width] to 0..activation_levels() over its own range, which always
-/// takes in 0. `smoothing` [width] multiplies x first, or is null. `q` [rows, width], `scales`
-/// [rows]. Values that are no numbers become the zero point. Parallel over rows.
+/// takes in 0. `smoothing` [width] multiplies x first, or is null. `scales` [rows]. Values that are
+/// no numbers become the zero point. Parallel over rows.
+void quantize_rows(const float* x, std::size_t rows, std::size_t width, const float* smoothing,
+                   const PiecedRows& q, RowScale* scales);
+/// The same, q [rows, width].
 void quantize_rows(const float* x, std::size_t rows, std::size_t width, const float* smoothing,
                    std::uint8_t* q, RowScale* scales);
 

@@ -42,18 +42,9 @@ bool fits_tiles(const WeightMatrix& w) {
   return tiles_multiply(w.precision) && row_bytes_of(w) % kPiece == 0;
 }
 
-std::uint8_t* TiledRows::place(std::size_t r, std::uint8_t* tiled) const {
-  return tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece;
-}
-
-void TiledRows::put(const void* from, std::size_t r, std::size_t count, std::uint8_t* tiled) const {
-  std::uint8_t* to = place(r, tiled);
-  for (std::size_t at = 0; at < row_bytes; at += kPiece, to += tile_rows * kPiece) {
-    for (std::size_t i = 0; i < count; ++i) {
-      std::memcpy(to + i * kPiece, static_cast<const std::uint8_t*>(from) + i * row_bytes + at,
-                  kPiece);
-    }
-  }
+PiecedRows TiledRows::pieces(std::size_t r, std::uint8_t* tiled) const {
+  return {tiled + r / tile_rows * tile_rows * row_bytes + r % tile_rows * kPiece, kPiece,
+          tile_rows * kPiece};
 }
 
 #if BLIP_HAS_AVX512
@@ -262,6 +253,43 @@ MultiplyBlock block_for(Precision precision, std::size_t tile_rows) {
   return amx ? multiply_tile_pair<true> : registers_for<Precision::int8>(tile_rows);
 }
 
+/// Memory that is needed soon.
+struct Ahead {
+  const std::uint8_t* begin = nullptr;
+  std::size_t bytes = 0;
+
+  /// Fetches the next `bytes` of it to the second-level cache.
+  void fetch(std::size_t count) {
+    const std::size_t end = std::min(count, bytes);
+    for (std::size_t i = 0; i < end; i += kPiece)
+      _mm_prefetch(reinterpret_cast<const char*>(begin + i), _MM_HINT_T1);
+    begin += end;
+    bytes -= end;
+  }
+};
+
+/// All rows times packed columns, block by block; `ahead` is fetched meanwhile. In AMX the tiles'
+/// registers are ready.
+void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
+                    const ColumnRange& columns, Ahead ahead,
+                    const std::function<void(const TileSums&)>& finish) {
+  const std::size_t row_bytes = layout.row_bytes, rows = layout.rows, block = layout.block_rows;
+  const std::size_t width = (columns.width() + kPanel - 1) / kPanel * kPanel;
+  const MultiplyBlock multiply = block_for(layout.precision, layout.tile_rows);
+  const std::size_t steps = (rows + block - 1) / block * (width / kPanel);
+  const std::size_t share = (ahead.bytes / steps / kPiece + 1) * kPiece;
+  thread_local std::vector<std::uint8_t> sums;
+  sums.resize(block * width * 4);
+  for (std::size_t first = 0; first < rows; first += block) {
+    for (std::size_t at = 0; at < width; at += kPanel) {
+      multiply(tiled + first * row_bytes, packed + at * row_bytes, row_bytes / kPiece,
+               sums.data() + at * 4, width * 4);
+      ahead.fetch(share);
+    }
+    finish({first, std::min(block, rows - first), columns, sums.data(), width});
+  }
+}
+
 }  // namespace
 
 bool tiles_multiply(Precision precision) {
@@ -272,7 +300,7 @@ BLIP_DOT_CODE void TiledRows::round(const float* values, std::size_t stride, std
                                     std::size_t count, const ColumnRange& columns,
                                     std::uint8_t* tiled) const {
   const std::size_t size = precision == Precision::f32 ? 4 : 2;
-  std::uint8_t* to = place(r, tiled) + columns.begin * size / kPiece * tile_rows * kPiece;
+  std::uint8_t* to = pieces(r, tiled).first + columns.begin * size / kPiece * tile_rows * kPiece;
   for (std::size_t at = 0; at < columns.width(); at += kPiece / size, to += tile_rows * kPiece) {
     for (std::size_t i = 0; i < count; ++i) {
       const float* from = values + i * stride + at;
@@ -284,6 +312,19 @@ BLIP_DOT_CODE void TiledRows::round(const float* values, std::size_t stride, std
         _mm512_storeu_si512(to + i * kPiece, (__m512i)_mm512_cvtne2ps_pbh(second, first));
       }
     }
+  }
+}
+
+BLIP_DOT_CODE void round_in_registers(const float* x, std::size_t size, std::uint16_t* y) {
+  std::size_t i = 0;
+  for (; i + 2 * kLanes <= size; i += 2 * kLanes) {
+    const __m512 first = _mm512_loadu_ps(x + i), second = _mm512_loadu_ps(x + i + kLanes);
+    _mm512_storeu_si512(y + i, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+  }
+  for (; i < size; i += kLanes) {
+    const auto mask = static_cast<__mmask16>((1u << std::min(kLanes, size - i)) - 1);
+    const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + i));
+    _mm512_mask_storeu_epi16(y + i, mask, _mm512_castsi256_si512(rounded));
   }
 }
 
@@ -303,36 +344,36 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
                     bool whole_rows) {
   // As many packed columns as leave room for the rows in a second-level cache, of 2 MiB where there
   // is AMX, else of 1: for short rows all of them stay there, of long ones a block.
-  const std::size_t row_bytes = layout.row_bytes, rows = layout.rows, block = layout.block_rows;
+  const std::size_t row_bytes = layout.row_bytes;
   const bool amx = in_amx(w.precision);
   const std::size_t budget =
       amx && row_bytes >= 4096 ? std::size_t{1} << 20 : std::size_t{512} << 10;
   const std::size_t group =
       kPanel * (whole_rows ? (columns.width() + kPanel - 1) / kPanel
                            : std::clamp<std::size_t>(budget / row_bytes / kPanel, 1, 16));
-  const MultiplyBlock multiply = block_for(w.precision, layout.tile_rows);
-  thread_local std::vector<std::uint8_t> packed, sums;
+  thread_local std::vector<std::uint8_t> packed;
   packed.resize(group * row_bytes + kPiece);
-  sums.resize(block * group * 4);
   std::uint8_t* aligned =
       packed.data() + (kPiece - reinterpret_cast<std::uintptr_t>(packed.data()) % kPiece);
   std::optional<TileRegisters> registers;
   if (amx) registers.emplace();
   for (std::size_t begin = columns.begin; begin < columns.end; begin += group) {
     const ColumnRange c{begin, std::min(begin + group, columns.end)};
-    const std::size_t panels = (c.width() + kPanel - 1) / kPanel;
-    for (std::size_t p = 0; p < panels; ++p) {
-      pack_columns(w, {begin + p * kPanel, c.end}, aligned + p * kPanel * row_bytes);
+    for (std::size_t at = 0; at < c.width(); at += kPanel) {
+      pack_columns(w, {begin + at, c.end}, aligned + at * row_bytes);
     }
-    const std::size_t stride = panels * kPanel * 4;
-    for (std::size_t first = 0; first < rows; first += block) {
-      for (std::size_t p = 0; p < panels; ++p) {
-        multiply(tiled + first * row_bytes, aligned + p * kPanel * row_bytes, row_bytes / kPiece,
-                 sums.data() + p * kPanel * 4, stride);
-      }
-      finish({first, std::min(block, rows - first), c, sums.data(), stride / 4});
-    }
+    const std::size_t next = std::min(group, columns.end - c.end);
+    multiply_group(tiled, layout, aligned, c,
+                   {static_cast<const std::uint8_t*>(w.data) + c.end * row_bytes, next * row_bytes},
+                   finish);
   }
+}
+
+void multiply_packed(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
+                     std::size_t columns, const std::function<void(const TileSums&)>& finish) {
+  std::optional<TileRegisters> registers;
+  if (in_amx(layout.precision)) registers.emplace();
+  multiply_group(tiled, layout, packed, {0, columns}, {}, finish);
 }
 
 #else
@@ -352,6 +393,15 @@ TiledRows tiled_rows(const WeightMatrix&, std::size_t) {
 
 void multiply_tiles(const std::uint8_t*, const TiledRows&, const WeightMatrix&, const ColumnRange&,
                     const std::function<void(const TileSums&)>&, bool) {
+  throw Error(ErrorCode::internal, "this CPU has no tiles");
+}
+
+void multiply_packed(const std::uint8_t*, const TiledRows&, const std::uint8_t*, std::size_t,
+                     const std::function<void(const TileSums&)>&) {
+  throw Error(ErrorCode::internal, "this CPU has no tiles");
+}
+
+void round_in_registers(const float*, std::size_t, std::uint16_t*) {
   throw Error(ErrorCode::internal, "this CPU has no tiles");
 }
 

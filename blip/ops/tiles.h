@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "blip/ops/matmul.h"
+#include "blip/ops/quantize.h"
 #include "blip/ops/weight_matrix.h"
 
 namespace blip {
@@ -30,17 +31,17 @@ struct TiledRows {
   std::size_t bytes() const {
     return (rows + block_rows - 1) / block_rows * block_rows * row_bytes;
   }
-  /// Where the first piece of row `r` lies.
-  std::uint8_t* place(std::size_t r, std::uint8_t* tiled) const;
-  /// Puts `count` rows of a tile from row `r` on, `row_bytes` each and one after the other at
-  /// `from`, where `tiled` wants them.
-  void put(const void* from, std::size_t r, std::size_t count, std::uint8_t* tiled) const;
+  /// Where row `r` and those after it in its tile lie.
+  PiecedRows pieces(std::size_t r, std::uint8_t* tiled) const;
   /// Rounds values [columns.begin, columns.end) of such rows to the precision and puts them there;
   /// `values` are the first row's, the next row's are `stride` on. Both ends are multiples of 32.
   /// Not for int8.
   void round(const float* values, std::size_t stride, std::size_t r, std::size_t count,
              const ColumnRange& columns, std::uint8_t* tiled) const;
 };
+
+/// y = x [size] rounded to bf16, nearest even. Only where tiles_multiply(Precision::bf16).
+void round_in_registers(const float* x, std::size_t size, std::uint16_t* y);
 
 /// For `rows` rows to be multiplied with `w`. Only where fits_tiles(w).
 TiledRows tiled_rows(const WeightMatrix& w, std::size_t rows);
@@ -62,5 +63,11 @@ struct TileSums {
 void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const WeightMatrix& w,
                     const ColumnRange& columns, const std::function<void(const TileSums&)>& finish,
                     bool whole_rows = false);
+
+/// The same for columns [0, columns) that are packed already: panels of 32 columns, each
+/// [row_bytes / 64, 2, 16, 64], where 64 bytes hold four bytes of each of 16 columns. All of a
+/// row's columns at once.
+void multiply_packed(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
+                     std::size_t columns, const std::function<void(const TileSums&)>& finish);
 
 }  // namespace blip

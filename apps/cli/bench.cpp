@@ -78,10 +78,7 @@ class Bench {
   std::vector<Part> run() {
     picture_parts();
     vision_part();
-    const Architecture architecture = engine_.model().config().architecture;
-    if (architecture == Architecture::captioning || architecture == Architecture::pretrain) {
-      decoder_parts();
-    }
+    if (engine_.model().config().writes_captions()) decoder_parts();
     return std::move(parts_);
   }
 

@@ -42,8 +42,7 @@ struct HeatmapFlags {
 std::string text_of(const HeatmapFlags& flags, const Engine& engine, const EncodedImage& encoded,
                     const Context& context) {
   if (!flags.text.empty()) return flags.text;
-  const Architecture architecture = engine.checkpoint().config.architecture;
-  if (architecture != Architecture::captioning && architecture != Architecture::pretrain)
+  if (!engine.checkpoint().config.writes_captions())
     throw Error(ErrorCode::usage, "--text is required: this checkpoint writes none itself");
   CaptionOptions options;
   options.generation = engine.default_generation();

@@ -160,9 +160,8 @@ struct Bound {
 void check_ranges(const BlipConfig& config, std::string_view where) {
   const VisionConfig& vision = config.vision;
   const TextConfig& text = config.text;
-  const bool generates = config.architecture == Architecture::captioning ||
-                         config.architecture == Architecture::question_answering ||
-                         config.architecture == Architecture::pretrain;
+  const bool generates =
+      config.writes_captions() || config.architecture == Architecture::question_answering;
   const int max_token = generates ? text.vocab_size - 1 : std::numeric_limits<int>::max();
   constexpr int kMaxWidth = 1 << 14;
   constexpr int kMaxLayers = 1 << 10;

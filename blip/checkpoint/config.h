@@ -54,6 +54,11 @@ struct BlipConfig {
   int image_text_hidden_size = 256;  ///< width of image_feat and text_feat (retrieval, pretrain)
   int projection_dim = 512;          ///< the same for the dual encoder
 
+  /// Whether it has a decoder that describes pictures.
+  bool writes_captions() const {
+    return architecture == Architecture::captioning || architecture == Architecture::pretrain;
+  }
+
   /// From config.json; what it leaves out has transformers' defaults, and encoder_hidden_size is
   /// always the vision width, as transformers' BlipConfig sets it.
   /// Throws Error{unsupported} for a model_type other than blip, an unknown architecture or

@@ -80,8 +80,7 @@ EngineComparison::EngineComparison(Engine reference, Engine candidate, std::stri
       candidate_(std::move(candidate)),
       prompt_(std::move(prompt)),
       options_(std::move(options)) {
-  const Architecture architecture = reference_.model().config().architecture;
-  if (architecture != Architecture::captioning && architecture != Architecture::pretrain) return;
+  if (!reference_.model().config().writes_captions()) return;
   captioners_ = {Captioner(reference_), Captioner(candidate_)};
   for (const Captioner& captioner : captioners_) captioner.validate(prompt_, options_);
 }

@@ -114,14 +114,8 @@ std::size_t queries_at_once(std::size_t tokens) {
 struct HeadScratch {
   std::vector<std::uint16_t> keys;  ///< [tokens, head_size], padded with zeros to whole pieces
   std::vector<float> factors;       ///< [queries at once] 1 / sum of weights
-  std::vector<std::uint8_t> tiled_queries, tiled_weights, packed_values;
+  FloatBuffer tiled_queries, tiled_weights, packed_values;
 };
-
-/// A buffer's first place where a cache line begins.
-std::uint8_t* reuse(std::vector<std::uint8_t>& kept, std::size_t bytes) {
-  if (kept.size() < bytes + kPiece) kept.resize(bytes + kPiece);
-  return kept.data() + (kPiece - reinterpret_cast<std::uintptr_t>(kept.data()) % kPiece);
-}
 
 /// Of bf16 rows [out, in], the left sides of whose products are to be laid out.
 WeightMatrix as_weights(const std::uint16_t* values, std::size_t out, std::size_t in) {

@@ -24,13 +24,6 @@ T* reuse(std::vector<T>& kept, std::size_t size) {
   return kept.data();
 }
 
-/// The same, aligned for tiles.
-std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes) {
-  const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
-  if (kept.size() < floats) kept = FloatBuffer(floats);
-  return reinterpret_cast<std::uint8_t*>(kept.data());
-}
-
 /// Calls work(columns) for a share of [0, out) on each thread, so that each finishes its own
 /// columns while they are near. Few columns are not shared out.
 template <class Work>

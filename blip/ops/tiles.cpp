@@ -38,6 +38,12 @@ std::size_t row_bytes_of(const WeightMatrix& w) {
 
 }  // namespace
 
+std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes) {
+  const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
+  if (kept.size() < floats) kept = FloatBuffer(floats);
+  return reinterpret_cast<std::uint8_t*>(kept.data());
+}
+
 bool fits_tiles(const WeightMatrix& w) {
   return tiles_multiply(w.precision) && row_bytes_of(w) % kPiece == 0;
 }
@@ -278,15 +284,15 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
   const MultiplyBlock multiply = block_for(layout.precision, layout.tile_rows);
   const std::size_t steps = (rows + block - 1) / block * (width / kPanel);
   const std::size_t share = (ahead.bytes / steps / kPiece + 1) * kPiece;
-  thread_local std::vector<std::uint8_t> sums;
-  sums.resize(block * width * 4);
+  thread_local FloatBuffer kept;
+  std::uint8_t* sums = reuse(kept, block * width * 4);
   for (std::size_t first = 0; first < rows; first += block) {
     for (std::size_t at = 0; at < width; at += kPanel) {
       multiply(tiled + first * row_bytes, packed + at * row_bytes, row_bytes / kPiece,
-               sums.data() + at * 4, width * 4);
+               sums + at * 4, width * 4);
       ahead.fetch(share);
     }
-    finish({first, std::min(block, rows - first), columns, sums.data(), width});
+    finish({first, std::min(block, rows - first), columns, sums, width});
   }
 }
 
@@ -351,19 +357,17 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
   const std::size_t group =
       kPanel * (whole_rows ? (columns.width() + kPanel - 1) / kPanel
                            : std::clamp<std::size_t>(budget / row_bytes / kPanel, 1, 16));
-  thread_local std::vector<std::uint8_t> packed;
-  packed.resize(group * row_bytes + kPiece);
-  std::uint8_t* aligned =
-      packed.data() + (kPiece - reinterpret_cast<std::uintptr_t>(packed.data()) % kPiece);
+  thread_local FloatBuffer kept;
+  std::uint8_t* packed = reuse(kept, group * row_bytes);
   std::optional<TileRegisters> registers;
   if (amx) registers.emplace();
   for (std::size_t begin = columns.begin; begin < columns.end; begin += group) {
     const ColumnRange c{begin, std::min(begin + group, columns.end)};
     for (std::size_t at = 0; at < c.width(); at += kPanel) {
-      pack_columns(w, {begin + at, c.end}, aligned + at * row_bytes);
+      pack_columns(w, {begin + at, c.end}, packed + at * row_bytes);
     }
     const std::size_t next = std::min(group, columns.end - c.end);
-    multiply_group(tiled, layout, aligned, c,
+    multiply_group(tiled, layout, packed, c,
                    {static_cast<const std::uint8_t*>(w.data) + c.end * row_bytes, next * row_bytes},
                    finish);
   }

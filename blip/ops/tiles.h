@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "blip/base/tensor.h"
 #include "blip/ops/matmul.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/weight_matrix.h"
@@ -13,6 +14,10 @@ namespace blip {
 /// Products of the hundreds of rows of a picture, straight from the checkpoint's layout: in AMX's
 /// tiles, or in AVX-512's registers. oneDNN 2.6 reaches a third of what the former can do, three
 /// quarters of the latter.
+
+/// At least `bytes` of memory for tiles, at a cache line's beginning, in what a thread keeps from
+/// call to call. What was there is lost where it must grow.
+std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes);
 
 /// Whether active_isa() allows it and the CPU multiplies so: AMX (where the system lends it) bf16
 /// and int8, AVX-512 f32, with AVX512_BF16 bf16, with AVX512_VNNI int8.

@@ -114,7 +114,6 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
   const Shape shape = {static_cast<std::int64_t>(n), static_cast<std::int64_t>(d)};
 
   FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(from_bf16 ? 0 : n * 3 * d);
-  std::vector<std::uint16_t> rounded_qkv(from_bf16 ? n * 3 * d : 0);
   FloatBuffer hidden, scratch;
   embed(pixel_values, height, width, x.data());
   if (probe) probe("vision.hidden_states.0", x.span(), shape);
@@ -134,9 +133,10 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
     if (probe) layer_norm(norm1, x.data(), n, normal.data());
     tell("self_attn.qkv", normal);
     if (from_bf16) {
-      layer.qkv.forward_many_bf16(x.data(), n, rounded_qkv.data(), Epilogue::Activation::none,
-                                  &norm1);
-      attention_all_to_all_bf16(attention, rounded_qkv.data(), n, normal.data());
+      auto* rounded =
+          reinterpret_cast<std::uint16_t*>(reuse(scratch, n * 3 * d * sizeof(std::uint16_t)));
+      layer.qkv.forward_many_bf16(x.data(), n, rounded, Epilogue::Activation::none, &norm1);
+      attention_all_to_all_bf16(attention, rounded, n, normal.data());
     } else {
       layer.qkv.forward_many(x.data(), n, qkv.data(), Epilogue::Activation::none, nullptr, &norm1);
       attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);

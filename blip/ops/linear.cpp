@@ -99,40 +99,36 @@ void multiply_all(const TiledInput& x, const WeightMatrix& w,
       w.out, [&](const ColumnRange& share) { multiply_tiles(x.data, x.layout, w, share, finish); });
 }
 
-/// A block of a product with its bias and activation, in its place.
-const float* finish_in_place(const TileSums& t, const TiledInput& x, const WeightMatrix& w,
-                             Epilogue epilogue) {
-  auto* values = static_cast<float*>(t.sums);
+/// What follows a block of a product. `y` is where the block's first value goes; it may be the
+/// sums' own place. `epilogue` is of the whole product, its residual of rows `stride` long.
+void finish(const TileSums& t, const TiledInput& x, const WeightMatrix& w, Epilogue epilogue,
+            float* y, std::size_t stride) {
   const std::size_t begin = t.columns.begin;
-  const OutputBlock block{values, t.rows, t.stride, 0, t.columns.width()};
+  const OutputBlock block{y, t.rows, stride, 0, t.columns.width()};
   if (epilogue.bias != nullptr) epilogue.bias += begin;
+  if (epilogue.residual != nullptr) epilogue.residual += t.first * stride + begin;
   if (w.precision == Precision::int8) {
     apply_epilogue(epilogue,
                    {static_cast<const std::int32_t*>(t.sums), t.stride, x.scales + t.first,
                     w.scales.data() + begin, w.sums->data() + begin},
                    block);
   } else {
-    apply_epilogue(epilogue, block);
+    apply_epilogue(epilogue, static_cast<const float*>(t.sums), t.stride, block);
   }
+}
+
+/// The same in the sums' place, which it returns.
+const float* finish_in_place(const TileSums& t, const TiledInput& x, const WeightMatrix& w,
+                             const Epilogue& epilogue) {
+  auto* values = static_cast<float*>(t.sums);
+  finish(t, x, w, epilogue, values, t.stride);
   return values;
 }
 
 /// The whole product and what follows it.
-void multiply_all(const TiledInput& x, const WeightMatrix& w, const Epilogue& epilogue,
-                  const OutputBlock& all) {
+void multiply_all(const TiledInput& x, const WeightMatrix& w, const Epilogue& epilogue, float* y) {
   multiply_all(x, w, [&](const TileSums& t) {
-    const std::size_t offset = t.first * all.stride;
-    Epilogue part = epilogue;
-    if (part.residual != nullptr) part.residual += offset;
-    const OutputBlock block{all.y + offset, t.rows, all.stride, t.columns.begin, t.columns.end};
-    if (w.precision == Precision::int8) {
-      apply_epilogue(part,
-                     {static_cast<const std::int32_t*>(t.sums), t.stride, x.scales + t.first,
-                      w.scales.data(), w.sums->data()},
-                     block);
-    } else {
-      apply_epilogue(part, static_cast<const float*>(t.sums), t.stride, block);
-    }
+    finish(t, x, w, epilogue, y + t.first * w.out + t.columns.begin, w.out);
   });
 }
 
@@ -155,14 +151,18 @@ void Linear::forward_each(const float* x, std::size_t rows, std::span<const Line
   matmul_few_rows(x, rows, products);
 }
 
+Epilogue Linear::many_epilogue(Epilogue::Activation activation, const float* residual) const {
+  return {bias_.data(), activation, residual, weight_.precision != Precision::f32};
+}
+
 void Linear::forward_many(const float* x, std::size_t rows, float* y,
                           Epilogue::Activation activation, const float* residual,
                           const LayerNormParameters* norm) const {
-  const Epilogue epilogue{bias_.data(), activation, residual, weight_.precision != Precision::f32};
-  const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
+  const Epilogue epilogue = many_epilogue(activation, residual);
   if (fits_tiles(weight_)) {
-    return multiply_all(lay_out(x, rows, norm, weight_), weight_, epilogue, all);
+    return multiply_all(lay_out(x, rows, norm, weight_), weight_, epilogue, y);
   }
+  const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
   if (norm != nullptr) {
     thread_local FloatBuffer kept;
     auto* normal = reinterpret_cast<float*>(reuse(kept, rows * weight_.in * sizeof(float)));
@@ -189,7 +189,7 @@ void Linear::forward_many_bf16(const float* x, std::size_t rows, std::uint16_t* 
     return round_in_registers(wide.data(), rows * out, y);
   }
   const TiledInput input = lay_out(x, rows, norm, weight_);
-  const Epilogue epilogue{bias_.data(), activation, nullptr, weight_.precision != Precision::f32};
+  const Epilogue epilogue = many_epilogue(activation, nullptr);
   multiply_all(input, weight_, [&](const TileSums& t) {
     const float* values = finish_in_place(t, input, weight_, epilogue);
     for (std::size_t r = 0; r < t.rows; ++r) {
@@ -250,8 +250,7 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
                          const float* x, std::size_t rows, float* y, const float* residual,
                          FloatBuffer& scratch) {
   const WeightMatrix& w = first.weight_;
-  const Epilogue last{second.bias_.data(), Epilogue::Activation::none, residual};
-  const OutputBlock all{y, rows, second.weight_.out, 0, second.weight_.out};
+  const Epilogue last = second.many_epilogue(Epilogue::Activation::none, residual);
   const bool in_tiles =
       w.precision == second.weight_.precision && fits_tiles(w) && fits_tiles(second.weight_);
   if (in_tiles && w.precision == Precision::int8 && tiles_multiply(Precision::bf16)) {
@@ -259,7 +258,7 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
     // than what follows and half as much to write and read.
     auto* hidden = reinterpret_cast<std::uint16_t*>(reuse(scratch, rows * w.out * 2));
     first.forward_many_bf16(x, rows, hidden, Epilogue::Activation::gelu, &norm);
-    return multiply_all(lay_out(hidden, rows, nullptr, second.weight_), second.weight_, last, all);
+    return multiply_all(lay_out(hidden, rows, nullptr, second.weight_), second.weight_, last, y);
   }
   if (!in_tiles || w.precision == Precision::int8) {
     if (scratch.size() < rows * w.out) scratch = FloatBuffer(rows * w.out);
@@ -270,8 +269,7 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
   const TiledRows layout = tiled_rows(second.weight_, rows);
   std::uint8_t* hidden = reuse(scratch, layout.bytes());
   const TiledInput input = lay_out(x, rows, &norm, w);
-  const Epilogue gelu{first.bias_.data(), Epilogue::Activation::gelu, nullptr,
-                      w.precision != Precision::f32};
+  const Epilogue gelu = first.many_epilogue(Epilogue::Activation::gelu, nullptr);
   multiply_all(input, w, [&](const TileSums& t) {
     const float* values = finish_in_place(t, input, w, gelu);
     // A block of the first product may be two tiles of the second.
@@ -280,7 +278,7 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
                    std::min(layout.tile_rows, t.rows - r), t.columns, hidden);
     }
   });
-  multiply_all({layout, hidden, nullptr}, second.weight_, last, all);
+  multiply_all({layout, hidden, nullptr}, second.weight_, last, y);
 }
 
 }  // namespace blip

@@ -61,6 +61,8 @@ class Linear {
                           float* y, const float* residual, FloatBuffer& scratch);
 
  private:
+  /// gelu is as exact as the weights ask for.
+  Epilogue many_epilogue(Epilogue::Activation activation, const float* residual) const;
   void many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& block) const;
   void many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;
   void many_int8(const float* x, const Epilogue& epilogue, const OutputBlock& all) const;

@@ -264,7 +264,7 @@ struct Ahead {
   const std::uint8_t* begin = nullptr;
   std::size_t bytes = 0;
 
-  /// Fetches the next `bytes` of it to the second-level cache.
+  /// Fetches the next `count` bytes of it to the second-level cache.
   void fetch(std::size_t count) {
     const std::size_t end = std::min(count, bytes);
     for (std::size_t i = 0; i < end; i += kPiece)

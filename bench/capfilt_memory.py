@@ -57,7 +57,9 @@ def main() -> int:
         make_tars(tars, options.records, options.size)
         start = time.perf_counter()
         model = ROOT / "models/default"
-        process = subprocess.Popen([options.blip, "capfilt", tars, out, "--captioner", model, "--filter", model], stderr=subprocess.DEVNULL)
+        messages = pathlib.Path(scratch, "messages")
+        with messages.open("w") as to:
+            process = subprocess.Popen([options.blip, "capfilt", tars, out, "--captioner", model, "--filter", model], stderr=to)
         samples = []
         while process.poll() is None:
             done = len(list(out.glob("*_stats.json"))) if out.exists() else 0
@@ -68,6 +70,7 @@ def main() -> int:
             time.sleep(0.2)
         seconds = time.perf_counter() - start
         if process.wait() != 0:
+            sys.stderr.write(messages.read_text()[-2000:])
             return process.returncode
         books = json.loads((out / "_stats.json").read_text())["records"]
     shards = (options.records + 999) // 1000

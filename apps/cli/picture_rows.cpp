@@ -8,6 +8,7 @@
 #include "apps/cli/picture_reader.h"
 #include "apps/cli/stop.h"
 #include "blip/image/image_processor.h"
+#include "blip/model/blip.h"
 
 namespace blip::cli {
 namespace {
@@ -18,26 +19,41 @@ double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-EncodedImage encode(const FloatBuffer& pixel_values, const Engine& engine, const Context& context) {
+std::size_t pictures_at_once(const Engine& engine) {
   const ImageProcessorConfig& size = engine.image_processor().config();
-  return engine.encode_pixel_values(pixel_values.span(), size.height, size.width, context);
+  return engine.model().vision().pictures_at_once(size.height, size.width);
 }
 
-PictureRow to_row(const PictureInput& input, ReadPicture picture, const PictureFlags& flags,
-                  const Engine& engine) {
-  PictureRow row;
-  row.subject = {{"path", input.name}};
-  row.label = input.name;
-  row.error = std::move(picture.error);
-  if (row.error) return row;
+/// A row and what was read for it.
+struct Waiting {
+  PictureRow* row;
+  const ReadPicture* picture;
+};
+
+/// Sets `image` of rows by an engine from its `which`th pixel values.
+void encode(std::span<const Waiting> waiting, const Engine& engine, std::size_t which,
+            EncodedImage PictureRow::*image, const Context& context) {
+  const ImageProcessorConfig& size = engine.image_processor().config();
+  std::vector<std::span<const float>> pictures;
+  for (const Waiting& w : waiting) pictures.push_back(w.picture->pixel_values[which].span());
+  std::vector<EncodedImage> encoded =
+      engine.encode_pixel_values(pictures, size.height, size.width, context);
+  for (std::size_t i = 0; i < waiting.size(); ++i) waiting[i].row->*image = std::move(encoded[i]);
+}
+
+/// Where there is no memory for all, each is tried alone.
+void encode(std::span<const Waiting> waiting, const PictureFlags& flags, const Engine& engine) {
   try {
-    row.image = encode(picture.pixel_values[0], engine, flags.context());
-    if (flags.second)
-      row.second_image = encode(picture.pixel_values[1], *flags.second, flags.context());
+    encode(waiting, engine, 0, &PictureRow::image, flags.context());
+    if (flags.second) encode(waiting, *flags.second, 1, &PictureRow::second_image, flags.context());
   } catch (const std::bad_alloc&) {
-    row.error = std::make_unique<Error>(ErrorCode::too_large, input.name + ": out of memory");
+    if (waiting.size() > 1) {
+      for (const Waiting& one : waiting) encode({&one, 1}, flags, engine);
+      return;
+    }
+    PictureRow& row = *waiting.front().row;
+    row.error = std::make_unique<Error>(ErrorCode::too_large, row.label + ": out of memory");
   }
-  return row;
 }
 
 }  // namespace
@@ -70,21 +86,35 @@ StageSeconds for_each_batch(
   if (flags.second) processors.push_back(&flags.second->image_processor());
   PictureReader reader(inputs, flags.image.options, std::move(processors),
                        std::min(flags.batch_size, kMostAhead), flags.context());
+  const std::size_t at_once = pictures_at_once(engine);
   StageSeconds sum;
   for (std::size_t done = 0; done < inputs.size();) {
     const std::size_t end = std::min(done + flags.batch_size, inputs.size());
-    std::vector<PictureRow> rows;
-    while (done < end) {
+    std::vector<PictureRow> rows(end - done);
+    for (std::size_t begin = 0; begin < rows.size(); begin += at_once) {
+      const std::size_t count = std::min(at_once, rows.size() - begin);
       const double asked = seconds();
-      ReadPicture picture = reader.next();
+      std::vector<ReadPicture> pictures;
+      std::vector<Waiting> waiting;
+      pictures.reserve(count);
+      for (std::size_t i = 0; i < count; ++i) {
+        const PictureInput& input = inputs[done + begin + i];
+        PictureRow& row = rows[begin + i];
+        ReadPicture& picture = pictures.emplace_back(reader.next());
+        sum.decode += picture.decode_seconds;
+        sum.preprocess += picture.preprocess_seconds;
+        row.subject = {{"path", input.name}};
+        row.label = input.name;
+        row.error = std::move(picture.error);
+        if (!row.error) waiting.push_back({&row, &picture});
+      }
       const double read = seconds();
-      sum.decode += picture.decode_seconds;
-      sum.preprocess += picture.preprocess_seconds;
-      rows.push_back(to_row(inputs[done++], std::move(picture), flags, engine));
       sum.wait += read - asked;
+      if (!waiting.empty()) encode(waiting, flags, engine);
       sum.vision += seconds() - read;
-      progress.update(done);
+      progress.update(done + begin + count);
     }
+    done = end;
     take(rows, progress);
   }
   return sum;

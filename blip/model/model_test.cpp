@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -84,6 +86,37 @@ TEST(VisionEncoder, EveryInstructionSetAgreesWithTheReference) {
     const Tensor got = encode(64);
     for (std::size_t i = 0; i < got.size(); ++i)
       ASSERT_NEAR(got.data()[i], wanted.data()[i], 2e-4) << name(isa);
+  }
+  force_isa(supported_isas().back());
+}
+
+TEST(VisionEncoder, PicturesTogetherHaveTheBitsOfEachAlone) {
+  constexpr int kSide = 64;
+  constexpr std::size_t kPictures = 20;  // 18 and 2
+  std::vector<std::vector<float>> pictures(kPictures, pattern(kSide));
+  for (std::size_t i = 0; i < kPictures; ++i) pictures[i][i * 100] = 2;
+  for (const Precision precision : {Precision::f32, Precision::bf16, Precision::int8}) {
+    const BlipModel built(checkpoint().config, Parameters(checkpoint().tensors, precision));
+    const VisionEncoder& vision = built.vision();
+    const Shape shape{vision.num_tokens(kSide, kSide), vision.config().hidden_size};
+    for (const Isa isa : supported_isas()) {
+      if (isa == Isa::reference) continue;  // slow, and takes one at a time
+      force_isa(isa);
+      std::vector<Tensor> together;
+      std::vector<std::span<const float>> from;
+      std::vector<float*> to;
+      for (const auto& picture : pictures) {
+        from.emplace_back(picture);
+        to.push_back(together.emplace_back(shape).data());
+      }
+      vision.forward(from, kSide, kSide, to, {});
+      for (std::size_t i = 0; i < kPictures; ++i) {
+        Tensor alone(shape);
+        vision.forward(pictures[i], kSide, kSide, alone.span(), {});
+        ASSERT_TRUE(std::ranges::equal(alone.span(), together[i].span()))
+            << name(isa) << " " << name(precision) << " " << i;
+      }
+    }
   }
   force_isa(supported_isas().back());
 }

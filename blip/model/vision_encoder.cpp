@@ -89,19 +89,54 @@ void VisionEncoder::embed(std::span<const float> pixel_values, int height, int w
   for (std::size_t i = 0; i < n * d; ++i) x[i] += position[i];
 }
 
+std::size_t VisionEncoder::pictures_at_once(int height, int width) const {
+  // Two at 384 x 384. Beyond it nothing more was gained, and memory grows.
+  constexpr std::size_t kTokens = 1200;
+  // Elsewhere a row's last bits could depend on how many stand beside it.
+  const bool in_tiles = std::ranges::all_of(layers_, [](const Layer& layer) {
+    return fits_tiles(layer.qkv.weight()) && fits_tiles(layer.fc2.weight());
+  });
+  return in_tiles ? std::max<std::size_t>(
+                        1, kTokens / static_cast<std::size_t>(num_tokens(height, width)))
+                  : 1;
+}
+
 void VisionEncoder::forward(std::span<const float> pixel_values, int height, int width,
                             std::span<float> image_embeds, const Context& context,
                             const Probe& probe) const {
+  float* const to = image_embeds.data();
+  check_size(height, width);
+  forward_together({&pixel_values, 1}, height, width, {&to, 1}, context, probe);
+}
+
+void VisionEncoder::forward(std::span<const std::span<const float>> pictures, int height, int width,
+                            std::span<float* const> image_embeds, const Context& context) const {
+  check_size(height, width);
+  const std::size_t most = pictures_at_once(height, width);
+  for (std::size_t first = 0; first < pictures.size(); first += most) {
+    const std::size_t count = std::min(most, pictures.size() - first);
+    forward_together(pictures.subspan(first, count), height, width,
+                     image_embeds.subspan(first, count), context, {});
+  }
+}
+
+void VisionEncoder::check_size(int height, int width) const {
   if (height < config_.patch_size || width < config_.patch_size ||
       height % config_.patch_size != 0 || width % config_.patch_size != 0) {
     throw Error(ErrorCode::usage,
                 "a picture of " + std::to_string(width) + " x " + std::to_string(height) +
                     " pixels cannot be cut into patches of " + std::to_string(config_.patch_size));
   }
-  const auto n = static_cast<std::size_t>(num_tokens(height, width));
+}
+
+void VisionEncoder::forward_together(std::span<const std::span<const float>> pictures, int height,
+                                     int width, std::span<float* const> image_embeds,
+                                     const Context& context, const Probe& probe) const {
+  const auto tokens = static_cast<std::size_t>(num_tokens(height, width));
+  const std::size_t n = pictures.size() * tokens;
   const auto d = static_cast<std::size_t>(config_.hidden_size);
-  // A picture of a very small model takes a millisecond or two: threads would only wait for each
-  // other.
+  // A few pictures of a very small model take a millisecond or two: threads would only wait for
+  // each other.
   constexpr std::size_t kSmall = 200'000'000;
   const std::size_t multiply_adds =
       n * layers_.size() * (4 * d * d + 2 * d * layers_[0].fc1.out_features());
@@ -115,7 +150,9 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
 
   FloatBuffer x(n * d), next(n * d), normal(n * d), qkv(from_bf16 ? 0 : n * 3 * d);
   FloatBuffer hidden, scratch;
-  embed(pixel_values, height, width, x.data());
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    embed(pictures[i], height, width, x.data() + i * tokens * d);
+  }
   if (probe) probe("vision.hidden_states.0", x.span(), shape);
 
   for (std::size_t i = 0; i < layers_.size(); ++i) {
@@ -136,10 +173,16 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
       auto* rounded =
           reinterpret_cast<std::uint16_t*>(reuse(scratch, n * 3 * d * sizeof(std::uint16_t)));
       layer.qkv.forward_many_bf16(x.data(), n, rounded, Epilogue::Activation::none, &norm1);
-      attention_all_to_all_bf16(attention, rounded, n, normal.data());
+      for (std::size_t first = 0; first < n; first += tokens) {
+        attention_all_to_all_bf16(attention, rounded + first * 3 * d, tokens,
+                                  normal.data() + first * d);
+      }
     } else {
       layer.qkv.forward_many(x.data(), n, qkv.data(), Epilogue::Activation::none, nullptr, &norm1);
-      attention_all_to_all(attention, qkv.data(), n, normal.data(), scratch);
+      for (std::size_t first = 0; first < n; first += tokens) {
+        attention_all_to_all(attention, qkv.data() + first * 3 * d, tokens,
+                             normal.data() + first * d, scratch);
+      }
     }
     tell("self_attn.projection", normal);
     layer.projection.forward_many(normal.data(), n, next.data(), Epilogue::Activation::none,
@@ -155,8 +198,10 @@ void VisionEncoder::forward(std::span<const float> pixel_values, int height, int
     Linear::forward_mlp(layer.fc1, layer.fc2, norm2, next.data(), n, x.data(), next.data(), hidden);
     if (probe) probe("vision.hidden_states." + std::to_string(i + 1), x.span(), shape);
   }
-  post_layernorm_.forward(x.data(), n, image_embeds.data());
-  if (probe) probe("vision.last_hidden_state", image_embeds.first(n * d), shape);
+  for (std::size_t i = 0; i < pictures.size(); ++i) {
+    post_layernorm_.forward(x.data() + i * tokens * d, tokens, image_embeds[i]);
+  }
+  if (probe) probe("vision.last_hidden_state", {image_embeds[0], n * d}, shape);
 }
 
 void VisionEncoder::pool(std::span<const float> image_embeds, std::span<float> pooled) const {

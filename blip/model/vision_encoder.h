@@ -29,6 +29,12 @@ class VisionEncoder {
   void forward(std::span<const float> pixel_values, int height, int width,
                std::span<float> image_embeds, const Context& context,
                const Probe& probe = {}) const;
+  /// The same for several pictures of one size, each [3, height, width] -> [N, D], with the same
+  /// bits: pictures_at_once() of them share what packing the weights costs.
+  void forward(std::span<const std::span<const float>> pictures, int height, int width,
+               std::span<float* const> image_embeds, const Context& context) const;
+  /// How many pictures of this size go through the layers together.
+  std::size_t pictures_at_once(int height, int width) const;
 
   /// Applies post_layernorm once more to the class token [D]: transformers' pooler_output.
   void pool(std::span<const float> image_embeds, std::span<float> pooled) const;
@@ -44,6 +50,10 @@ class VisionEncoder {
     Linear fc2;             // mlp.fc2 [D, I]
   };
 
+  void check_size(int height, int width) const;
+  void forward_together(std::span<const std::span<const float>> pictures, int height, int width,
+                        std::span<float* const> image_embeds, const Context& context,
+                        const Probe& probe) const;
   void embed(std::span<const float> pixel_values, int height, int width, float* x) const;
   /// The position embeddings [N, D] at this size: the checkpoint's own, or interpolated into `own`.
   const float* position_embedding(int height, int width, std::vector<float>& own) const;

@@ -82,6 +82,7 @@ CapFilter::CapFilter(CapFiltModel model, CapFiltOptions options)
 std::vector<CapFiltRecord> CapFilter::run(std::span<CapFiltInput> inputs,
                                           const Context& context) const {
   std::vector<CapFiltRecord> records;
+  std::vector<CapFiltPicture*> pictures;
   for (CapFiltInput& input : inputs) {
     CapFiltRecord& record = records.emplace_back();
     record.key = input.key;
@@ -89,8 +90,9 @@ std::vector<CapFiltRecord> CapFilter::run(std::span<CapFiltInput> inputs,
     record.error = input.error;
     for (const std::string& text : input.texts)
       record.texts.push_back({.text = text, .kept = input.human && !input.error});
-    if (needs_models(input)) model_.encode(input.picture, context);
+    if (needs_models(input)) pictures.push_back(&input.picture);
   }
+  if (!pictures.empty()) model_.encode(pictures, context);
   if (options_.captioner) write(inputs, records, context);
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     if (!needs_models(inputs[i])) continue;

@@ -51,7 +51,7 @@ struct CapFiltScores {
 /// The models, as the recipe sees them; tests script them.
 struct CapFiltModel {
   std::function<CapFiltPicture(const Image&)> prepare;
-  std::function<void(CapFiltPicture&, const Context&)> encode;
+  std::function<void(std::span<CapFiltPicture* const>, const Context&)> encode;
   /// Texts of each picture, with options of its own.
   std::function<std::vector<std::vector<std::string>>(
       std::span<const CapFiltPicture* const>, std::span<const CaptionOptions>, const Context&)>

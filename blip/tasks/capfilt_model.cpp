@@ -17,8 +17,9 @@ std::vector<float> pixels_for(const Engine& engine, const Image& image) {
   return pixels;
 }
 
-EncodedImage encode(const Engine& engine, const std::vector<float>& pixels,
-                    const Context& context) {
+std::vector<EncodedImage> encode(const Engine& engine,
+                                 std::span<const std::span<const float>> pixels,
+                                 const Context& context) {
   const ImageProcessorConfig& config = engine.image_processor().config();
   return engine.encode_pixel_values(pixels, config.height, config.width, context);
 }
@@ -48,18 +49,23 @@ struct Engines {
     return picture;
   }
 
-  void encode(CapFiltPicture& picture, const Context& context) const {
-    if (captioner) {
-      picture.captioner_image =
-          blip::encode(captioner->engine(), picture.captioner_pixels, context);
-      if (one()) picture.filter_image = picture.captioner_image;
+  void encode(std::span<CapFiltPicture* const> pictures, const Context& context) const {
+    std::vector<std::span<const float>> for_captioner, for_filter;
+    for (const CapFiltPicture* picture : pictures) {
+      for_captioner.emplace_back(picture->captioner_pixels);
+      for_filter.emplace_back(same_pixels() ? picture->captioner_pixels : picture->filter_pixels);
     }
-    if (filter && !one()) {
-      const std::vector<float>& pixels =
-          same_pixels() ? picture.captioner_pixels : picture.filter_pixels;
-      picture.filter_image = blip::encode(filter->engine(), pixels, context);
+    std::vector<EncodedImage> captioners, filters;
+    if (captioner) captioners = blip::encode(captioner->engine(), for_captioner, context);
+    if (filter) {
+      filters = one() ? captioners : blip::encode(filter->engine(), for_filter, context);
     }
-    picture.captioner_pixels = picture.filter_pixels = {};
+    for (std::size_t i = 0; i < pictures.size(); ++i) {
+      CapFiltPicture& picture = *pictures[i];
+      if (captioner) picture.captioner_image = captioners[i];
+      if (filter) picture.filter_image = filters[i];
+      picture.captioner_pixels = picture.filter_pixels = {};
+    }
   }
 
   std::vector<std::vector<std::string>> write(std::span<const CapFiltPicture* const> pictures,
@@ -115,8 +121,8 @@ CapFiltModel capfilt_model(const std::optional<Engine>& captioner,
   }
   CapFiltModel model;
   model.prepare = [engines](const Image& image) { return engines->prepare(image); };
-  model.encode = [engines](CapFiltPicture& picture, const Context& context) {
-    engines->encode(picture, context);
+  model.encode = [engines](auto pictures, const Context& context) {
+    engines->encode(pictures, context);
   };
   model.write = [engines](auto pictures, auto wanted, const Context& context) {
     return engines->write(pictures, wanted, context);

@@ -24,7 +24,9 @@ struct Script {
   CapFilter filter(CapFiltOptions options = {}) {
     CapFiltModel model;
     model.prepare = [](const Image&) { return CapFiltPicture{}; };
-    model.encode = [this](CapFiltPicture&, const Context&) { ++encoded; };
+    model.encode = [this](auto pictures, const Context&) {
+      encoded += static_cast<int>(pictures.size());
+    };
     model.write = [this](auto pictures, auto wanted, const Context&) {
       std::vector<std::vector<std::string>> texts(pictures.size());
       for (std::size_t i = 0; i < pictures.size(); ++i) {

@@ -1,5 +1,7 @@
 #include "blip/tasks/engine.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "blip/base/error.h"
@@ -78,35 +80,55 @@ std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
                                          const Context& context) const {
   const ThreadScope threads(context);
   const ImageProcessorConfig& size = image_processor().config();
-  FloatBuffer pixel_values(3 * static_cast<std::size_t>(size.height) *
-                           static_cast<std::size_t>(size.width));
+  const std::size_t values =
+      3 * static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width);
+  const std::size_t most =
+      std::min(images.size(), model().vision().pictures_at_once(size.height, size.width));
+  FloatBuffer pixel_values(most * values);
   std::vector<EncodedImage> encoded;
-  for (const Image& image : images) {
-    image_processor().process(image, pixel_values.data());
-    encoded.push_back(encode_pixel_values(pixel_values.span(), size.height, size.width, context));
+  while (encoded.size() < images.size()) {
+    const auto group =
+        images.subspan(encoded.size(), std::min(most, images.size() - encoded.size()));
+    std::vector<std::span<const float>> pictures;
+    for (const Image& image : group) {
+      float* to = pixel_values.data() + pictures.size() * values;
+      image_processor().process(image, to);
+      pictures.emplace_back(to, values);
+    }
+    std::ranges::move(encode_pixel_values(pictures, size.height, size.width, context),
+                      std::back_inserter(encoded));
   }
   return encoded;
 }
 
 EncodedImage Engine::encode_pixel_values(std::span<const float> pixel_values, int height, int width,
                                          const Context& context) const {
+  return encode_pixel_values({&pixel_values, 1}, height, width, context).front();
+}
+
+std::vector<EncodedImage> Engine::encode_pixel_values(
+    std::span<const std::span<const float>> pictures, int height, int width,
+    const Context& context) const {
   const ThreadScope threads(context);
-  const VisionEncoder& vision = model().vision();
   const std::size_t area = height > 0 && width > 0
                                ? static_cast<std::size_t>(height) * static_cast<std::size_t>(width)
                                : 0;
-  if (area == 0 || pixel_values.size() != 3 * area) {
-    throw Error(ErrorCode::usage, "pixel_values of " + std::to_string(width) + " x " +
-                                      std::to_string(height) +
-                                      " pixels must hold 3 numbers for "
-                                      "each, but hold " +
-                                      std::to_string(pixel_values.size()));
+  std::vector<EncodedImage> encoded;
+  std::vector<float*> image_embeds;
+  for (const std::span<const float> pixel_values : pictures) {
+    if (area == 0 || pixel_values.size() != 3 * area) {
+      throw Error(ErrorCode::usage, "pixel_values of " + std::to_string(width) + " x " +
+                                        std::to_string(height) +
+                                        " pixels must hold 3 numbers for "
+                                        "each, but hold " +
+                                        std::to_string(pixel_values.size()));
+    }
+    const auto data = std::make_shared<EncodedImage::Data>(
+        std::shared_ptr<const BlipModel>(data_, &data_->model), height, width);
+    image_embeds.push_back(data->image_embeds.data());
+    encoded.emplace_back().data_ = data;
   }
-  const auto data = std::make_shared<EncodedImage::Data>(
-      std::shared_ptr<const BlipModel>(data_, &data_->model), height, width);
-  vision.forward(pixel_values, height, width, data->image_embeds.span(), context);
-  EncodedImage encoded;
-  encoded.data_ = data;
+  model().vision().forward(pictures, height, width, image_embeds, context);
   return encoded;
 }
 

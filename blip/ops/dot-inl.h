@@ -33,6 +33,7 @@ struct Product {
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 #include <utility>
 
@@ -79,12 +80,32 @@ HWY_INLINE void for_constants(F f) {
   (std::make_index_sequence<kCount>());
 }
 
+/// Says that `v` lies in a register. Else GCC reads what several multiply-adds share from memory
+/// for each of them.
+template <class V>
+HWY_INLINE void keep_in_register([[maybe_unused]] V& v) {
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
+  asm("" : "+v"(v.raw));
+#endif
+}
+
+/// Copies as many floats as make a Word. GCC does not see through it: of stores a stride apart it
+/// would make a scatter, which takes tens of cycles.
+template <class Word>
+HWY_INLINE void copy_word(const float* from, float* to) {
+  Word word;
+  std::memcpy(&word, from, sizeof(word));
+  asm("" : "+r"(word));
+  std::memcpy(to, &word, sizeof(word));
+}
+
 /// The sums of the lanes of four vectors at once, in an order that does not depend on their places.
-template <class V, class T>
-HWY_INLINE void sums_of_lanes(const V (&v)[4], T* sums) {
+template <class V>
+HWY_INLINE void sums_of_lanes(const V (&v)[4], float* sums) {
   [[maybe_unused]] const hn::DFromV<V> d;
+  using T [[maybe_unused]] = hn::TFromV<V>;
 #if HWY_TARGET == HWY_SCALAR
-  for (std::size_t i = 0; i < 4; ++i) sums[i] = hn::GetLane(v[i]);
+  for (std::size_t i = 0; i < 4; ++i) sums[i] = static_cast<float>(hn::GetLane(v[i]));
 #else
   const hn::Repartition<std::uint64_t, decltype(d)> pairs;
   const auto half = [&](const V& a, const V& b) {
@@ -96,15 +117,22 @@ HWY_INLINE void sums_of_lanes(const V (&v)[4], T* sums) {
                            hn::BitCast(d, hn::InterleaveUpper(pairs, low, high)));
   HWY_ALIGN T parts[HWY_MAX_BYTES / sizeof(T)];
   hn::Store(blocks, d, parts);
-  for (std::size_t i = 0; i < 4; ++i) sums[i] = parts[i];
+  const hn::FixedTag<T, 4> four;
+  auto sum = hn::Load(four, parts);
   for (std::size_t block = 4; block < hn::Lanes(d); block += 4) {
-    for (std::size_t i = 0; i < 4; ++i) sums[i] += parts[block + i];
+    sum = hn::Add(sum, hn::Load(four, parts + block));
+  }
+  const hn::FixedTag<float, 4> floats;
+  if constexpr (std::is_same_v<T, float>) {
+    hn::Store(sum, floats, sums);
+  } else {
+    hn::Store(hn::ConvertTo(floats, sum), floats, sums);
   }
 #endif
 }
 
 /// The same for a tile: y[r * y_stride + c] = sum of sums[r][c].
-template <class T, std::size_t kRows, std::size_t kColumns, class V>
+template <std::size_t kRows, std::size_t kColumns, class V>
 HWY_INLINE void store_sums(const V (&sums)[kRows][kColumns], std::size_t y_stride, float* y) {
   constexpr std::size_t kCount = kRows * kColumns;
   for_constants<(kCount + 3) / 4>([&](auto group) __attribute__((always_inline)) {
@@ -113,11 +141,14 @@ HWY_INLINE void store_sums(const V (&sums)[kRows][kColumns], std::size_t y_strid
                           d = std::min(first + 3, last);
     const V four[4] = {sums[a / kColumns][a % kColumns], sums[b / kColumns][b % kColumns],
                        sums[c / kColumns][c % kColumns], sums[d / kColumns][d % kColumns]};
-    T found[4];
+    HWY_ALIGN float found[4];
     sums_of_lanes(four, found);
-    for (std::size_t i = 0; i < 4 && first + i <= last; ++i) {
+    // Neighbours in a row go together where rows are of such a length.
+    constexpr std::size_t kTogether = kColumns % 2 == 0 ? 2 : 1;
+    using Word = std::conditional_t<kTogether == 2, std::uint64_t, std::uint32_t>;
+    for (std::size_t i = 0; i < 4 && first + i <= last; i += kTogether) {
       const std::size_t at = first + i;
-      y[at / kColumns * y_stride + at % kColumns] = static_cast<float>(found[i]);
+      copy_word<Word>(found + i, y + at / kColumns * y_stride + at % kColumns);
     }
   });
 }
@@ -143,13 +174,14 @@ void dot_tile(const float* x, const W* w, const Product& p, float* y) {
       weights[c] = load(d, w + c * in + k);
     });
     for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
-      const FloatVector v = hn::LoadU(d, x + r * p.x_stride + k);
+      FloatVector v = hn::LoadU(d, x + r * p.x_stride + k);
+      keep_in_register(v);
       for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
         sums[r][c] = hn::MulAdd(v, weights[c], sums[r][c]);
       });
     });
   }
-  store_sums<float>(sums, p.y_stride, y);
+  store_sums(sums, p.y_stride, y);
   for (; k < in; ++k) {
     for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t c = 0; c < kColumns; ++c) {
@@ -208,7 +240,7 @@ void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, flo
     });
   });
 #endif
-  store_sums<std::int32_t>(low, p.y_stride, y);
+  store_sums(low, p.y_stride, y);
   for (; k < in; ++k) {
     for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t c = 0; c < kColumns; ++c) {
@@ -236,7 +268,7 @@ void dot_rows(const X* x, const W* w, const Product& p, float* y) {
   std::size_t r = 0;
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
   // Twice the registers: beams read their weights once for eight.
-  for (; r + 8 <= p.rows; r += 8) dot_columns<8, 2>(x + r * p.x_stride, w, p, y + r * p.y_stride);
+  for (; r + 8 <= p.rows; r += 8) dot_columns<8, 3>(x + r * p.x_stride, w, p, y + r * p.y_stride);
   constexpr std::size_t kColumnsOfFour = 4;
 #else
   constexpr std::size_t kColumnsOfFour = 2;

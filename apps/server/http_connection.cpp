@@ -117,14 +117,13 @@ net::awaitable<void> Connection::refuse(HttpResponse response, unsigned version)
 }
 
 // A connection that is closed while its client still writes is reset, and the client never reads
-// why it was refused: so what it writes is taken and dropped for a moment.
+// why it was refused: so what it writes is taken and dropped for a moment, however much it is.
 net::awaitable<void> Connection::linger() {
   error_code failed;
   stream.socket().shutdown(tcp::socket::shutdown_send, failed);
   stream.expires_after(std::chrono::seconds(2));
   std::vector<char> dropped(65536);
-  for (std::size_t total = 0; !failed && total < options_.body_bytes;)
-    total += co_await stream.async_read_some(net::buffer(dropped), into(failed));
+  while (!failed) co_await stream.async_read_some(net::buffer(dropped), into(failed));
 }
 
 }  // namespace blip::server

@@ -261,9 +261,9 @@ void Linear::forward_mlp(const Linear& first, const Linear& second, const LayerN
     return multiply_all(lay_out(hidden, rows, nullptr, second.weight_), second.weight_, last, y);
   }
   if (!in_tiles || w.precision == Precision::int8) {
-    if (scratch.size() < rows * w.out) scratch = FloatBuffer(rows * w.out);
-    first.forward_many(x, rows, scratch.data(), Epilogue::Activation::gelu, nullptr, &norm);
-    return second.forward_many(scratch.data(), rows, y, Epilogue::Activation::none, residual);
+    auto* hidden = reinterpret_cast<float*>(reuse(scratch, rows * w.out * sizeof(float)));
+    first.forward_many(x, rows, hidden, Epilogue::Activation::gelu, nullptr, &norm);
+    return second.forward_many(hidden, rows, y, Epilogue::Activation::none, residual);
   }
   // What lies between goes straight to where the second product wants it.
   const TiledRows layout = tiled_rows(second.weight_, rows);

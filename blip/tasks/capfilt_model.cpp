@@ -17,11 +17,16 @@ std::vector<float> pixels_for(const Engine& engine, const Image& image) {
   return pixels;
 }
 
-std::vector<EncodedImage> encode(const Engine& engine,
-                                 std::span<const std::span<const float>> pixels,
-                                 const Context& context) {
+/// Sets `image` of all pictures by an engine from their `pixels`.
+void encode(std::span<CapFiltPicture* const> pictures, const Engine& engine,
+            std::vector<float> CapFiltPicture::*pixels, EncodedImage CapFiltPicture::*image,
+            const Context& context) {
   const ImageProcessorConfig& config = engine.image_processor().config();
-  return engine.encode_pixel_values(pixels, config.height, config.width, context);
+  std::vector<std::span<const float>> values;
+  for (const CapFiltPicture* picture : pictures) values.emplace_back(picture->*pixels);
+  std::vector<EncodedImage> encoded =
+      engine.encode_pixel_values(values, config.height, config.width, context);
+  for (std::size_t i = 0; i < pictures.size(); ++i) pictures[i]->*image = std::move(encoded[i]);
 }
 
 /// The two engines, of which either may be absent.
@@ -50,21 +55,18 @@ struct Engines {
   }
 
   void encode(std::span<CapFiltPicture* const> pictures, const Context& context) const {
-    std::vector<std::span<const float>> for_captioner, for_filter;
-    for (const CapFiltPicture* picture : pictures) {
-      for_captioner.emplace_back(picture->captioner_pixels);
-      for_filter.emplace_back(same_pixels() ? picture->captioner_pixels : picture->filter_pixels);
+    using P = CapFiltPicture;
+    if (captioner) {
+      blip::encode(pictures, captioner->engine(), &P::captioner_pixels, &P::captioner_image,
+                   context);
     }
-    std::vector<EncodedImage> captioners, filters;
-    if (captioner) captioners = blip::encode(captioner->engine(), for_captioner, context);
-    if (filter) {
-      filters = one() ? captioners : blip::encode(filter->engine(), for_filter, context);
+    if (filter && !one()) {
+      const auto pixels = same_pixels() ? &P::captioner_pixels : &P::filter_pixels;
+      blip::encode(pictures, filter->engine(), pixels, &P::filter_image, context);
     }
-    for (std::size_t i = 0; i < pictures.size(); ++i) {
-      CapFiltPicture& picture = *pictures[i];
-      if (captioner) picture.captioner_image = captioners[i];
-      if (filter) picture.filter_image = filters[i];
-      picture.captioner_pixels = picture.filter_pixels = {};
+    for (CapFiltPicture* picture : pictures) {
+      if (one()) picture->filter_image = picture->captioner_image;
+      picture->captioner_pixels = picture->filter_pixels = {};
     }
   }
 

@@ -33,14 +33,17 @@ BeamSearch::BeamSearch(const GenerationRequest& request, int max_length, int voc
   beams_.front().score = 0;
 }
 
-std::vector<Search::Row> BeamSearch::rows() const {
-  std::vector<Row> rows;
-  if (done_) return rows;
-  if (first_) return {{-1, beams_.front().ids}};
-  for (const Beam& beam : beams_) {
-    rows.push_back({beam.parent, std::span<const int>(beam.ids).last(1)});
+std::span<const Search::Row> BeamSearch::rows() {
+  rows_.clear();
+  if (done_) return rows_;
+  if (first_) {
+    rows_.push_back({-1, beams_.front().ids});
+    return rows_;
   }
-  return rows;
+  for (const Beam& beam : beams_) {
+    rows_.push_back({beam.parent, std::span<const int>(beam.ids).last(1)});
+  }
+  return rows_;
 }
 
 void BeamSearch::advance(std::span<const float> logits) {
@@ -141,8 +144,10 @@ class TransformersBeamSearch final : public BeamSearch {
       if (hit && i < num_beams()) keep(candidates[i], candidates[i].score / divisor);
       successors.push_back({candidates[i].score + (hit ? kNothing : 0.0f), &candidates[i]});
     }
-    std::ranges::stable_sort(
-        successors, [](const Successor& a, const Successor& b) { return a.score > b.score; });
+    // Of equals the first candidate first; std::stable_sort would take memory for that.
+    std::ranges::sort(successors, [](const Successor& a, const Successor& b) {
+      return a.score != b.score ? a.score > b.score : a.candidate < b.candidate;
+    });
     successors.resize(num_beams());
     const bool full = finished_.size() == num_beams();
     if (at_limit || (full && config().early_stopping == EarlyStopping::yes) ||

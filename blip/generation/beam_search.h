@@ -14,7 +14,7 @@ namespace blip {
 /// candidates per step, derived classes choose what is finished, what goes on and when to end.
 class BeamSearch : public Search {
  public:
-  std::vector<Row> rows() const override;
+  std::span<const Row> rows() override;
   void advance(std::span<const float> logits) override;
   bool done() const override { return done_; }
   std::span<const int> leader() const override { return beams_.front().ids; }
@@ -69,6 +69,7 @@ class BeamSearch : public Search {
   TopCandidates candidates_;
   std::vector<Beam> beams_;
   std::vector<Beam> next_beams_;
+  std::vector<Row> rows_;
   std::vector<Successor> successors_;
   std::vector<LogNormalizer> normalizers_;  ///< per row of this step
   std::span<const float> logits_;           ///< of this step

@@ -45,15 +45,14 @@ GreedySearch::GreedySearch(const GenerationRequest& request, int max_length, int
   std::iota(active_.begin(), active_.end(), std::size_t{0});
 }
 
-std::vector<Search::Row> GreedySearch::rows() const {
-  std::vector<Row> rows;
-  if (done()) return rows;
-  if (parents_.empty()) return {{-1, sequences_.front().ids}};
-  for (std::size_t i = 0; i < active_.size(); ++i) {
+std::span<const Search::Row> GreedySearch::rows() {
+  rows_.clear();
+  if (!done() && parents_.empty()) rows_.push_back({-1, sequences_.front().ids});
+  for (std::size_t i = 0; i < parents_.size(); ++i) {
     const std::span<const int> ids = sequences_[active_[i]].ids;
-    rows.push_back({parents_[i], ids.last(1)});
+    rows_.push_back({parents_[i], ids.last(1)});
   }
-  return rows;
+  return rows_;
 }
 
 void GreedySearch::advance(std::span<const float> logits) {
@@ -62,7 +61,7 @@ void GreedySearch::advance(std::span<const float> logits) {
   if (done() || logits.size() != row_count * vocab_size_) {
     throw Error(ErrorCode::internal, "a search must be given the logits of the rows it asked for");
   }
-  std::vector<std::size_t> still_active;
+  std::size_t still_active = 0;  // the first ones of active_
   parents_.clear();
   std::span<const float> scores;
   for (std::size_t i = 0; i < active_.size(); ++i) {
@@ -74,10 +73,10 @@ void GreedySearch::advance(std::span<const float> logits) {
     append(sequence, token,
            scorer_.normalizer().log_prob(row_logits[static_cast<std::size_t>(token)]));
     if (sequence.finished || sequence.ids.size() >= max_length_) continue;
-    still_active.push_back(active_[i]);
+    active_[still_active++] = active_[i];
     parents_.push_back(static_cast<int>(row));
   }
-  active_ = std::move(still_active);
+  active_.resize(still_active);
 }
 
 int GreedySearch::choose(std::span<const float> scores, Random& random, std::size_t length) {

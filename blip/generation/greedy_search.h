@@ -16,7 +16,7 @@ class GreedySearch final : public Search {
   /// `max_length` counts the whole sequence.
   GreedySearch(const GenerationRequest& request, int max_length, int vocab_size);
 
-  std::vector<Row> rows() const override;
+  std::span<const Row> rows() override;
   void advance(std::span<const float> logits) override;
   bool done() const override { return active_.empty(); }
   std::span<const int> leader() const override { return sequences_.front().ids; }
@@ -36,6 +36,7 @@ class GreedySearch final : public Search {
   std::vector<Random> streams_;      ///< one per sequence
   std::vector<std::size_t> active_;  ///< sequences that go on: those of the next rows
   std::vector<int> parents_;  ///< row of the step before, per active sequence; empty at first
+  std::vector<Row> rows_;
 };
 
 }  // namespace blip

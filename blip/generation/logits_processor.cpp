@@ -22,7 +22,8 @@ void rule_out(int id, std::span<float> scores) {
 
 void penalize_repetition(float penalty, std::span<const int> ids, std::span<float> scores) {
   // All are read before any is written, so that an id seen twice is penalized once.
-  std::vector<float> penalized(ids.size());
+  thread_local std::vector<float> penalized;
+  penalized.resize(ids.size());
   for (std::size_t i = 0; i < ids.size(); ++i) {
     if (!in_range(ids[i], scores)) continue;
     const float score = at(scores, ids[i]);

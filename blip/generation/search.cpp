@@ -113,9 +113,11 @@ std::vector<Hypothesis> GenerationBatch::take_results(std::size_t id) {
 // Asks every search for its rows and lays them out one after the other.
 void GenerationBatch::lay_out() {
   rows_.clear();
+  stepping_.clear();
   for (auto& [id, r] : running_) {
     if (r.done()) continue;
-    const std::vector<Search::Row> rows = r.search->rows();
+    stepping_.push_back(&r);
+    const std::span<const Search::Row> rows = r.search->rows();
     const std::size_t first_row = rows_.size();
     for (const Search::Row& row : rows) {
       const int parent = row.parent < 0 ? -1 : static_cast<int>(r.first_row) + row.parent;
@@ -128,14 +130,10 @@ void GenerationBatch::lay_out() {
 
 void GenerationBatch::advance(std::span<const float> logits) {
   const auto vocabulary = static_cast<std::size_t>(vocab_size_);
-  std::vector<Running*> all;
-  for (auto& [id, r] : running_) {
-    if (!r.done()) all.push_back(&r);
-  }
-  const auto count = static_cast<std::int64_t>(all.size());
+  const auto count = static_cast<std::int64_t>(stepping_.size());
 #pragma omp parallel for schedule(dynamic) if (count > 1)
   for (std::int64_t i = 0; i < count; ++i) {
-    Running& r = *all[static_cast<std::size_t>(i)];
+    Running& r = *stepping_[static_cast<std::size_t>(i)];
     try {
       r.search->advance(logits.subspan(r.first_row * vocabulary, r.row_count * vocabulary));
       if (!r.search->done()) continue;

@@ -46,13 +46,13 @@ using StepFunction = std::function<void(std::span<const StepRow> rows, std::span
 class Search {
  public:
   struct Row {
-    int parent;                   ///< row of this search's step before; -1 at first
-    std::span<const int> tokens;  ///< valid until advance()
+    int parent;  ///< row of this search's step before; -1 at first
+    std::span<const int> tokens;
   };
 
   virtual ~Search() = default;
-  /// Rows of the next step; empty once the search is done.
-  virtual std::vector<Row> rows() const = 0;
+  /// Rows of the next step, valid until advance(); empty once the search is done.
+  virtual std::span<const Row> rows() = 0;
   /// `logits` [rows, vocab_size] of the rows just asked for; they are left as they are.
   /// Throws Error{bad_model} for NaN or infinite logits, Error{usage} when the options forbid every
   /// token. Not to be used after it threw.
@@ -125,6 +125,7 @@ class GenerationBatch {
   std::size_t next_id_ = 0;
   std::map<std::size_t, Running> running_;
   std::vector<StepRow> rows_;
+  std::vector<Running*> stepping_;  ///< whose rows these are
   FloatBuffer logits_;
 };
 

@@ -3,20 +3,21 @@
 namespace blip {
 
 void KeyValueCache::advance(std::span<const Row> rows) {
-  std::vector<std::vector<int>> next(rows.size());
-  std::vector<char> used(capacity(), 0);
+  next_.resize(rows.size());
+  used_.assign(capacity(), 0);
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].parent >= 0) next[i] = sequences_.at(static_cast<std::size_t>(rows[i].parent));
-    for (const int slot : next[i]) used[static_cast<std::size_t>(slot)] = 1;
+    next_[i].clear();
+    if (rows[i].parent >= 0) next_[i] = sequences_.at(static_cast<std::size_t>(rows[i].parent));
+    for (const int slot : next_[i]) used_[static_cast<std::size_t>(slot)] = 1;
   }
   free_.clear();
-  for (std::size_t slot = used.size(); slot-- > 0;) {
-    if (used[slot] == 0) free_.push_back(static_cast<int>(slot));
+  for (std::size_t slot = used_.size(); slot-- > 0;) {
+    if (used_[slot] == 0) free_.push_back(static_cast<int>(slot));
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    for (std::size_t t = 0; t < rows[i].new_tokens; ++t) next[i].push_back(take_slot());
+    for (std::size_t t = 0; t < rows[i].new_tokens; ++t) next_[i].push_back(take_slot());
   }
-  sequences_ = std::move(next);
+  sequences_.swap(next_);
 }
 
 int KeyValueCache::take_slot() {

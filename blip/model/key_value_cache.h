@@ -49,6 +49,8 @@ class KeyValueCache {
   std::size_t width_;
   std::vector<FloatBuffer> blocks_;  // each [layers, 2, kBlock, width]
   std::vector<std::vector<int>> sequences_;
+  std::vector<std::vector<int>> next_;  // those of advance(), until they replace the others
+  std::vector<char> used_;              // per slot
   std::vector<int> free_;
 };
 

@@ -76,9 +76,11 @@ void Med::forward(std::size_t rows, const SelfAttention& self_attention,
                   std::span<const CrossGroup> groups, Scratch& scratch, const Context& context,
                   const Probe& probe) const {
   const ThreadScope threads(context);
-  const Shape shape = {static_cast<std::int64_t>(rows), config_.hidden_size};
-  const std::span<const float> x(scratch.x(), element_count(shape));
-  if (probe) probe("text.hidden_states.0", x, shape);
+  const auto show = [&](std::size_t i) {
+    const Shape shape = {static_cast<std::int64_t>(rows), config_.hidden_size};
+    probe("text.hidden_states." + std::to_string(i), {scratch.x(), element_count(shape)}, shape);
+  };
+  if (probe) show(0);
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     context.check_stop();
     self_attention_sublayer(i, rows, self_attention, scratch);
@@ -89,7 +91,7 @@ void Med::forward(std::size_t rows, const SelfAttention& self_attention,
       scratch.add_and_normalise(layer.cross_dense, layer.cross_norm, scratch.attended(), rows);
     }
     feed_forward_sublayer(i, rows, scratch);
-    if (probe) probe("text.hidden_states." + std::to_string(i + 1), x, shape);
+    if (probe) show(i + 1);
   }
 }
 

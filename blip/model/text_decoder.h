@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "blip/base/context.h"
 #include "blip/model/key_value_cache.h"
@@ -18,6 +20,22 @@ class DecoderState {
 
   KeyValueCache cache;
   Med::Scratch scratch;
+
+ private:
+  friend class TextDecoder;
+
+  /// Of one step; the memory serves the next one.
+  struct Step {
+    std::vector<KeyValueCache::Row> cache_rows;
+    std::vector<int> ids, positions;    ///< of every new token
+    std::vector<std::size_t> sequence;  ///< that a new token belongs to
+    std::vector<std::size_t> first;     ///< of each sequence's tokens, among `keys`; then their sum
+    std::vector<const float*> keys, values;  ///< of all tokens of all sequences, in one layer
+    std::vector<AttentionQuery> queries;
+    std::vector<CrossGroup> groups;
+    FloatBuffer head;  ///< [rows, D] what the language-modelling head makes on its way
+  };
+  Step step_;
 };
 
 /// A sequence to extend by one or more tokens.
@@ -56,11 +74,16 @@ class TextDecoder {
                        const Probe& probe = {}) const;
 
  private:
+  /// Gives `rows` their places in the cache and says in state.step_ what its new tokens attend to.
+  static void lay_out(DecoderState& state, std::span<const DecoderRow> rows);
+  /// Causal self-attention of a layer's new tokens, whose keys and values go into the cache.
+  void attend(DecoderState& state, std::size_t layer, const float* query, const float* key,
+              const float* value, float* out) const;
   /// Leaves the last hidden states of all new tokens in state.scratch.x(); returns their number.
   std::size_t hidden_states(DecoderState& state, std::span<const DecoderRow> rows,
                             const Context& context, const Probe& probe) const;
-  /// decoder(LayerNorm(gelu(dense(hidden)))): `hidden` [rows, D] -> `logits` [rows, V].
-  void language_model_head(const float* hidden, std::size_t rows, float* logits,
+  /// decoder(LayerNorm(gelu(dense(x)))) of state.scratch.x() [rows, D] -> `logits` [rows, V].
+  void language_model_head(DecoderState& state, std::size_t rows, float* logits,
                            const Context& context, const Probe& probe) const;
 
   Med med_;

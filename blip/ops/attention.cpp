@@ -316,17 +316,20 @@ HWY_EXPORT(attend_rows_kernel);
 namespace {
 
 /// Room for scores of every thread of the next region, taken before it begins: an exception may
-/// not leave one.
+/// not leave one. One at a time: the memory stays the calling thread's.
 class ThreadScores {
  public:
-  explicit ThreadScores(std::size_t each)
-      : each_((each + 15) / 16 * 16),
-        buffer_(each_ * static_cast<std::size_t>(omp_get_max_threads())) {}
-  float* mine() { return buffer_.data() + each_ * static_cast<std::size_t>(omp_get_thread_num()); }
+  explicit ThreadScores(std::size_t each) : each_((each + 15) / 16 * 16) {
+    thread_local FloatBuffer kept;
+    const std::size_t size = each_ * static_cast<std::size_t>(omp_get_max_threads());
+    if (kept.size() < size) kept = FloatBuffer(size + size / 2);  // scores grow with every token
+    scores_ = kept.data();
+  }
+  float* mine() { return scores_ + each_ * static_cast<std::size_t>(omp_get_thread_num()); }
 
  private:
   std::size_t each_;
-  FloatBuffer buffer_;
+  float* scores_;
 };
 
 /// One head of one query by the definition.

@@ -144,7 +144,8 @@ void Linear::forward(const float* x, std::size_t rows, float* y, Epilogue::Activ
 }
 
 void Linear::forward_each(const float* x, std::size_t rows, std::span<const LinearOutput> outputs) {
-  std::vector<FewRowsProduct> products;
+  thread_local std::vector<FewRowsProduct> products;
+  products.clear();
   for (const auto& [linear, y] : outputs) {
     products.push_back({&linear->weight_, {linear->bias_.data()}, y});
   }

@@ -39,12 +39,11 @@ void TextBatch::remove(std::size_t id) {
 
 void TextBatch::step(const Context& context) {
   const StepFunction decode = [&](std::span<const StepRow> rows, std::span<float> logits) {
-    std::vector<DecoderRow> decoder_rows;
+    rows_.clear();
     for (const StepRow& row : rows) {
-      decoder_rows.push_back(
-          {row.parent, row.tokens, sources_.at(static_cast<std::size_t>(row.request))});
+      rows_.push_back({row.parent, row.tokens, sources_.at(static_cast<std::size_t>(row.request))});
     }
-    decoder_.step(state_, decoder_rows, logits, context);
+    decoder_.step(state_, rows_, logits, context);
   };
   batch_.step(decode, context);
 }

@@ -35,6 +35,7 @@ class TextBatch {
   DecoderState state_;
   GenerationBatch batch_;
   std::map<std::size_t, const CrossKeysValues*> sources_;
+  std::vector<DecoderRow> rows_;  ///< of a step
 };
 
 /// Runs all requests together; the i-th looks at `sources[i]`. What a request returns does not

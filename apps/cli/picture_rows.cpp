@@ -8,7 +8,6 @@
 #include "apps/cli/picture_reader.h"
 #include "apps/cli/stop.h"
 #include "blip/image/image_processor.h"
-#include "blip/model/blip.h"
 
 namespace blip::cli {
 namespace {
@@ -17,11 +16,6 @@ constexpr std::size_t kMostAhead = 16;  // 1.8 MB each, at 384 x 384
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-std::size_t pictures_at_once(const Engine& engine) {
-  const ImageProcessorConfig& size = engine.image_processor().config();
-  return engine.model().vision().pictures_at_once(size.height, size.width);
 }
 
 /// A row and what was read for it.
@@ -86,7 +80,7 @@ StageSeconds for_each_batch(
   if (flags.second) processors.push_back(&flags.second->image_processor());
   PictureReader reader(inputs, flags.image.options, std::move(processors),
                        std::min(flags.batch_size, kMostAhead), flags.context());
-  const std::size_t at_once = pictures_at_once(engine);
+  const std::size_t at_once = engine.pictures_at_once();
   StageSeconds sum;
   for (std::size_t done = 0; done < inputs.size();) {
     const std::size_t end = std::min(done + flags.batch_size, inputs.size());

@@ -82,8 +82,7 @@ std::vector<EncodedImage> Engine::encode(std::span<const Image> images,
   const ImageProcessorConfig& size = image_processor().config();
   const std::size_t values =
       3 * static_cast<std::size_t>(size.height) * static_cast<std::size_t>(size.width);
-  const std::size_t most =
-      std::min(images.size(), model().vision().pictures_at_once(size.height, size.width));
+  const std::size_t most = std::min(images.size(), pictures_at_once());
   FloatBuffer pixel_values(most * values);
   std::vector<EncodedImage> encoded;
   while (encoded.size() < images.size()) {
@@ -130,6 +129,11 @@ std::vector<EncodedImage> Engine::encode_pixel_values(
   }
   model().vision().forward(pictures, height, width, image_embeds, context);
   return encoded;
+}
+
+std::size_t Engine::pictures_at_once() const {
+  const ImageProcessorConfig& size = image_processor().config();
+  return model().vision().pictures_at_once(size.height, size.width);
 }
 
 Precision Engine::precision() const {

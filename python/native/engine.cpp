@@ -3,14 +3,20 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <future>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "blip/base/error.h"
+#include "blip/base/tensor.h"
+#include "blip/image/image_processor.h"
 #include "python/native/errors.h"
 #include "python/native/options.h"
 #include "python/native/pictures.h"
@@ -67,31 +73,106 @@ void construct(Loaded* place, nb::handle path, const nb::dict& given) {
                      Context{.num_threads = settings.threads}};
 }
 
-Picture encode(const Loaded& loaded, PictureSource& source) {
-  const nb::gil_scoped_release released;
-  try {
-    const Image image = load(source, loaded.images);
-    return {loaded.engine.encode({&image, 1}, loaded.context).front(), loaded.engine};
-  } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::too_large, "there is no memory for the picture");
+/// What was given for a picture, and what becomes of it.
+struct Slot {
+  nb::handle given;
+  std::optional<PictureSource> source;  ///< none: it is encoded already, or no picture
+  FloatBuffer pixel_values;             ///< [3, height, width], once it is read
+  std::optional<Error> error;
+  std::optional<Picture> encoded;
+};
+
+Error no_memory() {
+  return Error(ErrorCode::too_large, "there is no memory for the picture");
+}
+
+std::vector<Slot> slots_of(const nb::list& pictures, std::size_t first, std::size_t count) {
+  std::vector<Slot> slots;
+  for (std::size_t i = first; i < std::min(first + count, pictures.size()); ++i) {
+    Slot& slot = slots.emplace_back();
+    slot.given = pictures[i];
+    try {
+      if (!nb::isinstance<Picture>(slot.given)) slot.source.emplace(picture_source(slot.given));
+    } catch (const Error& error) {
+      slot.error = error;
+    }
+  }
+  return slots;
+}
+
+/// Needs no GIL.
+void read_pixels(const Loaded& loaded, std::span<Slot> slots, const Context& context) {
+  const ThreadScope threads(context);
+  const ImageProcessor& processor = loaded.engine.image_processor();
+  const ImageProcessorConfig& size = processor.config();
+  for (Slot& slot : slots) {
+    if (!slot.source) continue;
+    try {
+      const Image image = load(*slot.source, loaded.images);
+      slot.pixel_values = FloatBuffer(3 * static_cast<std::size_t>(size.height) *
+                                      static_cast<std::size_t>(size.width));
+      processor.process(image, slot.pixel_values.data());
+    } catch (const Error& error) {
+      slot.error = error;
+    } catch (const std::bad_alloc&) {
+      slot.error = no_memory();
+    }
   }
 }
 
+/// Needs no GIL.
+void encode(const Loaded& loaded, std::span<Slot* const> slots) {
+  const ImageProcessorConfig& size = loaded.engine.image_processor().config();
+  std::vector<std::span<const float>> pictures;
+  for (const Slot* slot : slots) pictures.push_back(slot->pixel_values.span());
+  try {
+    std::vector<EncodedImage> images =
+        loaded.engine.encode_pixel_values(pictures, size.height, size.width, loaded.context);
+    for (std::size_t i = 0; i < slots.size(); ++i)
+      slots[i]->encoded = Picture{std::move(images[i]), loaded.engine};
+  } catch (const std::bad_alloc&) {
+    // Where there is no memory for all, each is tried alone.
+    if (slots.size() == 1) {
+      slots.front()->error = no_memory();
+    } else {
+      for (Slot* const& slot : slots) encode(loaded, {&slot, 1});
+    }
+  }
+}
+
+nb::object result_of(Slot& slot) {
+  if (slot.error) return to_python(*slot.error);
+  if (slot.encoded) return nb::cast(std::move(*slot.encoded));
+  return nb::borrow(slot.given);
+}
+
+/// Pictures that are faster together are encoded together, while a thread reads the next ones.
 nb::list encode_all(const Loaded& loaded, const nb::list& pictures) {
+  const std::size_t at_once = loaded.engine.pictures_at_once();
+  std::vector<Slot> slots = slots_of(pictures, 0, at_once);
+  {
+    const nb::gil_scoped_release released;
+    read_pixels(loaded, slots, loaded.context);
+  }
   nb::list encoded;
-  for (const nb::handle picture : pictures) {
+  for (std::size_t first = 0; first < pictures.size(); first += at_once) {
     // Between pictures Ctrl-C is heeded.
     if (PyErr_CheckSignals() != 0) throw nb::python_error();
-    try {
-      if (nb::isinstance<Picture>(picture)) {
-        encoded.append(picture);
-        continue;
+    std::vector<Slot> next = slots_of(pictures, first + at_once, at_once);
+    {
+      const nb::gil_scoped_release released;
+      std::future<void> reading;
+      if (std::ranges::any_of(next, [](const Slot& slot) { return slot.source.has_value(); }))
+        reading = std::async([&] { read_pixels(loaded, next, {.num_threads = 1}); });
+      std::vector<Slot*> read;
+      for (Slot& slot : slots) {
+        if (slot.pixel_values.size() > 0 && !slot.error) read.push_back(&slot);
       }
-      PictureSource source = picture_source(picture);
-      encoded.append(nb::cast(encode(loaded, source)));
-    } catch (const Error& error) {
-      encoded.append(to_python(error));
+      if (!read.empty()) encode(loaded, read);
+      if (reading.valid()) reading.get();
     }
+    for (Slot& slot : slots) encoded.append(result_of(slot));
+    slots = std::move(next);
   }
   return encoded;
 }

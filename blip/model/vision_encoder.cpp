@@ -173,10 +173,7 @@ void VisionEncoder::forward_together(std::span<const std::span<const float>> pic
       auto* rounded =
           reinterpret_cast<std::uint16_t*>(reuse(scratch, n * 3 * d * sizeof(std::uint16_t)));
       layer.qkv.forward_many_bf16(x.data(), n, rounded, Epilogue::Activation::none, &norm1);
-      for (std::size_t first = 0; first < n; first += tokens) {
-        attention_all_to_all_bf16(attention, rounded + first * 3 * d, tokens,
-                                  normal.data() + first * d);
-      }
+      attention_all_to_all_bf16(attention, rounded, pictures.size(), tokens, normal.data());
     } else {
       layer.qkv.forward_many(x.data(), n, qkv.data(), Epilogue::Activation::none, nullptr, &norm1);
       for (std::size_t first = 0; first < n; first += tokens) {

@@ -22,10 +22,11 @@ struct AttentionShape {
 void attention_all_to_all(const AttentionShape& shape, const float* qkv, std::size_t tokens,
                           float* out, FloatBuffer& scratch);
 
-/// The same from bf16: weights are rounded too, sums are f32. Only where
+/// The same from bf16 for `pictures` of so many tokens, one after the other: weights are rounded
+/// too, sums are f32. Parallel over pictures, heads and shares of queries. Only where
 /// tiles_multiply(Precision::bf16).
 void attention_all_to_all_bf16(const AttentionShape& shape, const std::uint16_t* qkv,
-                               std::size_t tokens, float* out);
+                               std::size_t pictures, std::size_t tokens, float* out);
 
 /// One query and the tokens it attends to, each [heads, head_size] somewhere in a cache.
 struct AttentionQuery {

@@ -1,7 +1,8 @@
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <exception>
 #include <vector>
 
 #include "blip/base/error.h"
@@ -127,9 +128,9 @@ WeightMatrix as_weights(const std::uint16_t* values, std::size_t out, std::size_
   return w;
 }
 
-/// One head; `qkv` and `out` are its own part of the first token's.
+/// One head for queries [begin, end); `qkv` and `out` are its own part of the first token's.
 void attend(const AttentionShape& shape, const std::uint16_t* qkv, std::size_t tokens,
-            HeadScratch& s, float* out) {
+            std::size_t begin, std::size_t end, HeadScratch& s, float* out) {
   const std::size_t size = shape.head_size, row = padded(size), width = padded(tokens);
   const std::size_t stride = 3 * shape.width();
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
@@ -143,8 +144,8 @@ void attend(const AttentionShape& shape, const std::uint16_t* qkv, std::size_t t
   const WeightMatrix keys = as_weights(s.keys.data(), tokens, row);
   const std::size_t step = queries_at_once(tokens);
   s.factors.resize(step);
-  for (std::size_t first = 0; first < tokens; first += step) {
-    const std::size_t rows = std::min(step, tokens - first);
+  for (std::size_t first = begin; first < end; first += step) {
+    const std::size_t rows = std::min(step, end - first);
     const TiledRows queries = tiled_rows(keys, rows);
     const TiledRows weights = tiled_rows(as_weights(nullptr, size, width), rows);
     std::uint8_t* tiled_queries = reuse(s.tiled_queries, queries.bytes());
@@ -174,28 +175,49 @@ void attend(const AttentionShape& shape, const std::uint16_t* qkv, std::size_t t
   }
 }
 
+/// Shares of each head's queries by which the threads are done soonest.
+std::size_t query_shares(std::size_t heads, std::size_t tokens) {
+  // Keys and values are packed for each share, which takes as long as so many queries.
+  constexpr std::size_t kPacking = 64, kMost = 8;
+  const auto threads = static_cast<std::size_t>(omp_get_max_threads());
+  std::size_t best = 1, least = SIZE_MAX;
+  for (std::size_t shares = 1; shares <= std::min(kMost, threads); ++shares) {
+    const std::size_t rounds = (heads * shares + threads - 1) / threads;
+    const std::size_t time = rounds * ((tokens + shares - 1) / shares + kPacking);
+    if (time < least) {
+      least = time;
+      best = shares;
+    }
+  }
+  return best;
+}
+
 }  // namespace
 
 void attention_all_to_all_bf16(const AttentionShape& shape, const std::uint16_t* qkv,
-                               std::size_t tokens, float* out) {
-  std::exception_ptr error;  // may not leave a parallel region
-#pragma omp parallel for schedule(static) if (worth_threads(2 * tokens * tokens * shape.width()))
-  for (std::size_t head = 0; head < shape.heads; ++head) {
+                               std::size_t pictures, std::size_t tokens, float* out) {
+  const std::size_t shares = query_shares(pictures * shape.heads, tokens);
+  const std::size_t parts = pictures * shape.heads * shares;
+  RegionError error;
+#pragma omp parallel for schedule( \
+    static) if (worth_threads(2 * pictures * tokens * tokens * shape.width()))
+  for (std::size_t part = 0; part < parts; ++part) {
     thread_local HeadScratch scratch;
-    try {
-      const std::size_t offset = head * shape.head_size;
-      attend(shape, qkv + offset, tokens, scratch, out + offset);
-    } catch (...) {
-#pragma omp critical
-      error = std::current_exception();
-    }
+    const std::size_t share = part % shares, head = part / shares % shape.heads;
+    const std::size_t first = part / (shares * shape.heads) * tokens * shape.width();
+    const std::size_t offset = head * shape.head_size;
+    error.guard([&] {
+      attend(shape, qkv + 3 * first + offset, tokens, tokens * share / shares,
+             tokens * (share + 1) / shares, scratch, out + first + offset);
+    });
   }
-  if (error) std::rethrow_exception(error);
+  error.rethrow();
 }
 
 #else
 
-void attention_all_to_all_bf16(const AttentionShape&, const std::uint16_t*, std::size_t, float*) {
+void attention_all_to_all_bf16(const AttentionShape&, const std::uint16_t*, std::size_t,
+                               std::size_t, float*) {
   throw Error(ErrorCode::internal, "this CPU has no tiles");
 }
 

@@ -3,7 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <exception>
+#include <cstdint>
 #include <functional>
 #include <type_traits>
 #include <utility>
@@ -24,27 +24,40 @@ T* reuse(std::vector<T>& kept, std::size_t size) {
   return kept.data();
 }
 
-/// Calls work(columns) for a share of [0, out) on each thread, so that each finishes its own
-/// columns while they are near. Few columns are not shared out.
+/// Columns that stay together: those of a panel.
+constexpr std::size_t kPanel = 32;
+
+constexpr std::size_t parts_of(std::size_t size, std::size_t part) {
+  return (size + part - 1) / part;
+}
+
+/// Threads that a product of so many multiply-adds is worth: a small one would only make them wait.
+std::size_t threads_for(std::size_t multiply_adds) {
+  constexpr std::size_t kLeast = std::size_t{1} << 21;
+  return std::clamp<std::size_t>(multiply_adds / kLeast, 1,
+                                 static_cast<std::size_t>(omp_get_max_threads()));
+}
+
+/// The `i`th of `parts` shares of `size` things.
+ColumnRange share_of(std::size_t size, std::size_t i, std::size_t parts) {
+  return {size * i / parts, size * (i + 1) / parts};
+}
+
+/// Calls work(columns) for a share of a product's columns on each thread, so that each finishes its
+/// own while they are near.
 template <class Work>
-void for_column_shares(std::size_t out, const Work& work) {
-  constexpr std::size_t kLeastColumns = 256, kRounding = 32;
-  const auto threads = static_cast<std::size_t>(omp_get_max_threads());
-  const std::size_t parts = std::clamp<std::size_t>(out / kLeastColumns, 1, threads);
-  const std::size_t width = ((out + parts - 1) / parts + kRounding - 1) / kRounding * kRounding;
-  std::exception_ptr error;  // may not leave a parallel region
+void for_column_shares(std::size_t rows, const WeightMatrix& w, const Work& work) {
+  const std::size_t panels = parts_of(w.out, kPanel);
+  const std::size_t parts = std::min(panels, threads_for(rows * w.out * w.in));
+  RegionError error;
 #pragma omp parallel for schedule(static, 1) if (parts > 1)
   for (std::size_t part = 0; part < parts; ++part) {
-    const std::size_t begin = std::min(part * width, out), end = std::min(begin + width, out);
-    if (begin == end) continue;
-    try {
-      work(ColumnRange{begin, end});
-    } catch (...) {
-#pragma omp critical
-      error = std::current_exception();
-    }
+    const ColumnRange share = share_of(panels, part, parts);
+    error.guard([&] {
+      work(ColumnRange{share.begin * kPanel, std::min(share.end * kPanel, w.out)});
+    });
   }
-  if (error) std::rethrow_exception(error);
+  error.rethrow();
 }
 
 /// Left sides of a product in tiles.
@@ -66,8 +79,7 @@ TiledInput lay_out(const T* x, std::size_t rows, const LayerNormParameters* norm
   const bool integers = w.precision == Precision::int8;
   RowScale* scales = integers ? reuse(kept_scales, rows) : nullptr;
   const std::size_t tile = layout.tile_rows;
-#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * w.in))
-  for (std::size_t r = 0; r < rows; r += tile) {
+  const auto lay_out_tile = [&](std::size_t r) {
     const std::size_t count = std::min(tile, rows - r);
     thread_local std::vector<float> kept_rows;
     const float* from = nullptr;
@@ -83,20 +95,72 @@ TiledInput lay_out(const T* x, std::size_t rows, const LayerNormParameters* norm
       layer_norm(*norm, from, count, normal);
       from = normal;
     }
-    if (!integers) {
+    if (integers) {
+      quantize_rows(from, count, w.in, w.smoothing.data(), layout.pieces(r, tiled), scales + r);
+    } else {
       layout.round(from, w.in, r, count, {0, w.in}, tiled);
-      continue;
     }
-    quantize_rows(from, count, w.in, w.smoothing.data(), layout.pieces(r, tiled), scales + r);
-  }
+  };
+  RegionError error;
+#pragma omp parallel for schedule(static) if (worth_threads(4 * rows * w.in))
+  for (std::size_t r = 0; r < rows; r += tile) error.guard([&] { lay_out_tile(r); });
+  error.rethrow();
   return {layout, tiled, scales};
+}
+
+/// A product's parts, one for a thread: shares of its columns by shares of its rows.
+struct Grid {
+  std::size_t columns;
+  std::size_t rows;
+};
+
+/// The grid whose largest part is done soonest: many threads have few columns each.
+Grid grid_for(const TiledRows& layout, const WeightMatrix& w) {
+  // Each part packs its own columns, which takes as long as multiplying so many rows.
+  constexpr std::size_t kPacking = 64;
+  const std::size_t threads = threads_for(layout.rows * w.out * w.in);
+  const std::size_t panels = parts_of(w.out, kPanel);
+  const std::size_t blocks = parts_of(layout.rows, layout.block_rows);
+  Grid best{1, 1};
+  std::size_t least = SIZE_MAX;
+  for (std::size_t rows = 1; rows <= std::min(threads, blocks); ++rows) {
+    const std::size_t columns = std::min(threads / rows, panels);
+    const std::size_t time =
+        parts_of(panels, columns) * (parts_of(blocks, rows) * layout.block_rows + kPacking);
+    if (time < least) {
+      least = time;
+      best = {columns, rows};
+    }
+  }
+  return best;
 }
 
 /// All of a product in tiles, on all threads.
 void multiply_all(const TiledInput& x, const WeightMatrix& w,
                   const std::function<void(const TileSums&)>& finish) {
-  for_column_shares(
-      w.out, [&](const ColumnRange& share) { multiply_tiles(x.data, x.layout, w, share, finish); });
+  const TiledRows& all = x.layout;
+  const std::size_t panels = parts_of(w.out, kPanel), blocks = parts_of(all.rows, all.block_rows);
+  const Grid grid = grid_for(all, w);
+  const auto multiply = [&](std::size_t column_share, std::size_t row_share) {
+    const ColumnRange columns = share_of(panels, column_share, grid.columns);
+    const ColumnRange of_blocks = share_of(blocks, row_share, grid.rows);
+    const std::size_t first = of_blocks.begin * all.block_rows;
+    TiledRows own = all;
+    own.rows = std::min(of_blocks.end * all.block_rows, all.rows) - first;
+    multiply_tiles(x.data + first * all.row_bytes, own, w,
+                   {columns.begin * kPanel, std::min(columns.end * kPanel, w.out)},
+                   [&](TileSums sums) {
+                     sums.first += first;
+                     finish(sums);
+                   });
+  };
+  const std::size_t parts = grid.columns * grid.rows;
+  RegionError error;
+#pragma omp parallel for schedule(static, 1) if (parts > 1)
+  for (std::size_t part = 0; part < parts; ++part) {
+    error.guard([&] { multiply(part % grid.columns, part / grid.columns); });
+  }
+  error.rethrow();
 }
 
 /// What follows a block of a product. `y` is where the block's first value goes; it may be the
@@ -207,13 +271,13 @@ void Linear::many_f32(const float* x, const Epilogue& epilogue, const OutputBloc
            {all.y + c.begin, all.rows, c.width(), all.stride});
     apply_epilogue(epilogue, {all.y, all.rows, all.stride, c.begin, c.end});
   };
-  for_column_shares(weight_.out, product);
+  for_column_shares(all.rows, weight_, product);
 }
 
 void Linear::many_bf16(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {
   const std::size_t in = weight_.in;
   // Weights widened a few columns at a time, so that they are still in the cache when multiplied.
-  for_column_shares(weight_.out, [&](const ColumnRange& share) {
+  for_column_shares(all.rows, weight_, [&](const ColumnRange& share) {
     constexpr std::size_t kColumns = 512;
     thread_local std::vector<float> kept;
     float* wide = reuse(kept, kColumns * in);
@@ -233,7 +297,7 @@ void Linear::many_int8(const float* x, const Epilogue& epilogue, const OutputBlo
   std::uint8_t* q = reuse(kept, all.rows * weight_.in);
   RowScale* scales = reuse(kept_scales, all.rows);
   quantize_rows(x, all.rows, weight_.in, weight_.smoothing.data(), q, scales);
-  for_column_shares(weight_.out, [&](const ColumnRange& share) {
+  for_column_shares(all.rows, weight_, [&](const ColumnRange& share) {
     constexpr std::size_t kColumns = 512;
     thread_local std::vector<std::int32_t> kept_sums;
     std::int32_t* sums = reuse(kept_sums, all.rows * std::min(kColumns, share.width()));

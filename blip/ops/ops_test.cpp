@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/base/random.h"
 #include "blip/base/tensor.h"
@@ -264,7 +265,7 @@ TEST_P(OnEveryIsa, AttentionAllToAllOfBf16) {
       std::vector<std::uint16_t> rounded(qkv.size());
       round_to_bf16(qkv.data(), qkv.size(), rounded.data());
       std::vector<float> got(tokens * width);
-      attention_all_to_all_bf16(shape, rounded.data(), tokens, got.data());
+      attention_all_to_all_bf16(shape, rounded.data(), 1, tokens, got.data());
       for (const std::size_t t : {std::size_t{0}, tokens / 2, tokens - 1}) {
         const auto wanted = naive_attention(shape, qkv.data() + t * 3 * width, qkv.data() + width,
                                             qkv.data() + 2 * width, tokens, 3 * width);
@@ -274,6 +275,28 @@ TEST_P(OnEveryIsa, AttentionAllToAllOfBf16) {
                     wanted, 4e-2f);
       }
     }
+  }
+}
+
+TEST_P(OnEveryIsa, AttentionAllToAllOfBf16IsThatOfEachPictureHoweverManyThreadsShareIt) {
+  if (!tiles_multiply(Precision::bf16))
+    GTEST_SKIP() << "this CPU, or what it is held to, multiplies no bf16";
+  constexpr std::size_t kTokens = 203, kPictures = 3;
+  const AttentionShape shape{3, 32};
+  const std::size_t size = kTokens * shape.width();
+  const auto qkv = random_values(kPictures * 3 * size, 1, 2.0f);
+  std::vector<std::uint16_t> rounded(qkv.size());
+  round_to_bf16(qkv.data(), qkv.size(), rounded.data());
+  std::vector<float> alone(kPictures * size);
+  for (std::size_t i = 0; i < kPictures; ++i) {
+    const ThreadScope threads({.num_threads = 1});
+    attention_all_to_all_bf16(shape, &rounded[i * 3 * size], 1, kTokens, &alone[i * size]);
+  }
+  for (const int count : {1, 2, 5, 16}) {
+    const ThreadScope threads({.num_threads = count});
+    std::vector<float> together(kPictures * size);
+    attention_all_to_all_bf16(shape, rounded.data(), kPictures, kTokens, together.data());
+    EXPECT_EQ(together, alone) << count << " threads";
   }
 }
 

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/base/random.h"
 #include "blip/ops/isa.h"
@@ -277,6 +279,48 @@ TEST_P(PrecisionOnEveryIsa, RowsDoNotDependOnTheirNeighbours) {
     for (std::size_t r = 0; r < 9; ++r) {
       matmul_few_rows(c.x.data() + r * 131, w, 1, alone.data());
       for (std::size_t n = 0; n < 77; ++n) ASSERT_EQ(alone[n], together[r * 77 + n]);
+    }
+  }
+}
+
+TEST_P(PrecisionOnEveryIsa, HoweverManyThreadsShareALayer) {
+  constexpr std::size_t kIn = 256, kOut = 416;
+  for (const std::size_t rows : {70, 577}) {
+    const LinearCase c = make_case(rows, kIn, kOut), back = make_case(rows, kOut, kIn);
+    const auto gamma = random_values(kIn, 7), beta = random_values(kIn, 8);
+    const LayerNormParameters norm{gamma.data(), beta.data(), kIn, 1e-5f};
+    const auto to_8_bits = [](const Weight& w) { return to_int8(w, {}); };
+    const auto layers = [&](Precision precision) {
+      const auto convert = [&](const std::vector<float>& w, std::size_t out) {
+        if (precision == Precision::int8) return to_8_bits(view(w, out));
+        return precision == Precision::bf16 ? to_bf16(view(w, out)) : to_matrix(view(w, out));
+      };
+      return std::pair(Linear(convert(c.w, kOut), view(c.bias)),
+                       Linear(convert(back.w, kIn), view(back.bias)));
+    };
+    for (const Precision precision : {Precision::f32, Precision::bf16, Precision::int8}) {
+      const auto [first, second] = layers(precision);
+      std::vector<float> one(rows * kOut), mlp(rows * kIn);
+      for (const int count : {1, 2, 3, 7, 16}) {
+        const ThreadScope threads({.num_threads = count});
+        std::vector<float> got(one.size()), got_mlp(mlp.size());
+        FloatBuffer scratch;
+        first.forward_many(c.x.data(), rows, got.data(), Epilogue::Activation::gelu,
+                           c.residual.data(), &norm);
+        Linear::forward_mlp(first, second, norm, c.x.data(), rows, got_mlp.data(), c.x.data(),
+                            scratch);
+        if (count == 1) {
+          one = got;
+          mlp = got_mlp;
+        }
+        if (tiles_multiply(precision)) {
+          EXPECT_EQ(got, one) << name(precision) << ", " << rows << " rows, " << count;
+          EXPECT_EQ(got_mlp, mlp) << name(precision) << ", " << rows << " rows, " << count;
+        } else {
+          EXPECT_LT(relative_error(got, one), 1e-6) << name(precision) << ", " << count;
+          EXPECT_LT(relative_error(got_mlp, mlp), 1e-5) << name(precision) << ", " << count;
+        }
+      }
     }
   }
 }

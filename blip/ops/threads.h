@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <exception>
 
 namespace blip {
 
@@ -10,5 +12,26 @@ namespace blip {
 inline bool worth_threads(std::size_t multiply_adds) {
   return multiply_adds > 262144;
 }
+
+/// Keeps the first exception of a parallel region, which none may leave.
+class RegionError {
+ public:
+  template <class Work>
+  void guard(const Work& work) {
+    try {
+      work();
+    } catch (...) {
+      if (!failed_.exchange(true)) error_ = std::current_exception();
+    }
+  }
+  /// After the region: throws what was kept.
+  void rethrow() const {
+    if (error_) std::rethrow_exception(error_);
+  }
+
+ private:
+  std::atomic<bool> failed_{false};
+  std::exception_ptr error_;
+};
 
 }  // namespace blip

@@ -3,38 +3,42 @@
 #include <algorithm>
 
 #include "blip/ops/quantize.h"
-#include "blip/ops/threads.h"
 
 namespace blip {
 
-HeadMajor::HeadMajor(const AttentionShape& shape, std::span<const float> token_major, Type type)
-    : size_(token_major.size()) {
+HeadMajor::HeadMajor(const AttentionShape& shape, std::size_t tokens, Type type)
+    : shape_(shape), tokens_(tokens) {
+  const std::size_t size = tokens * shape.width();
   if (type == Type::f32) {
-    f32_ = FloatBuffer(size_);
+    f32_ = FloatBuffer(size);
   } else {
-    bf16_ = std::make_unique_for_overwrite<std::uint16_t[]>(size_);
+    bf16_ = std::make_unique_for_overwrite<std::uint16_t[]>(size);
   }
-  const std::size_t tokens = size_ / shape.width();
-#pragma omp parallel for schedule(static) if (worth_threads(4 * size_))
-  for (std::size_t head = 0; head < shape.heads; ++head) {
-    for (std::size_t token = 0; token < tokens; ++token) {
-      const float* from = token_major.data() + (token * shape.heads + head) * shape.head_size;
-      const std::size_t to = (head * tokens + token) * shape.head_size;
-      if (type == Type::f32) {
-        std::copy_n(from, shape.head_size, f32_.data() + to);
+}
+
+void HeadMajor::put(const LinearBlock& block) {
+  const std::size_t size = shape_.head_size;
+  for (std::size_t begin = block.columns.begin, end = 0; begin < block.columns.end; begin = end) {
+    const std::size_t head = begin / size;
+    end = std::min((head + 1) * size, block.columns.end);
+    const float* from = block.values + (begin - block.columns.begin);
+    std::size_t to = (head * tokens_ + block.first) * size + begin % size;
+    for (std::size_t r = 0; r < block.rows; ++r, from += block.stride, to += size) {
+      if (bf16_) {
+        round_to_bf16(from, end - begin, bf16_.get() + to);
       } else {
-        round_to_bf16(from, shape.head_size, bf16_.get() + to);
+        std::copy_n(from, end - begin, f32_.data() + to);
       }
     }
   }
 }
 
 std::vector<float> HeadMajor::widened() const {
-  std::vector<float> values(size_);
+  std::vector<float> values(tokens_ * shape_.width());
   if (bf16_) {
-    widen_bf16(bf16_.get(), size_, values.data());
+    widen_bf16(bf16_.get(), values.size(), values.data());
   } else {
-    std::copy_n(f32_.data(), size_, values.data());
+    std::copy_n(f32_.data(), values.size(), values.data());
   }
   return values;
 }

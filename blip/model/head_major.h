@@ -8,6 +8,7 @@
 
 #include "blip/base/tensor.h"
 #include "blip/ops/attention.h"
+#include "blip/ops/linear.h"
 
 namespace blip {
 
@@ -18,8 +19,11 @@ class HeadMajor {
  public:
   enum class Type { f32, bf16 };
 
-  /// From [tokens, heads, head_size].
-  HeadMajor(const AttentionShape& shape, std::span<const float> token_major, Type type);
+  /// Room for the keys or values of so many tokens.
+  HeadMajor(const AttentionShape& shape, std::size_t tokens, Type type);
+
+  /// Takes a block of [tokens, heads, head_size]. Blocks may come on several threads.
+  void put(const LinearBlock& block);
 
   /// Null when they are in bf16.
   const float* f32() const { return f32_.data(); }
@@ -30,7 +34,8 @@ class HeadMajor {
   std::vector<float> widened() const;
 
  private:
-  std::size_t size_;
+  AttentionShape shape_;
+  std::size_t tokens_;
   FloatBuffer f32_;
   std::unique_ptr<std::uint16_t[]> bf16_;
 };

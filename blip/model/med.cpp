@@ -114,23 +114,10 @@ void Med::feed_forward_sublayer(std::size_t i, std::size_t rows, Scratch& s) con
 CrossKeysValues Med::project(std::span<const float> states, std::size_t tokens,
                              const Context& context) const {
   const ThreadScope threads(context);
-  FloatBuffer token_major(tokens * attention_.width());
-  CrossKeysValues out;
-  out.tokens = tokens;
-  const auto run = [&](const Linear& linear, std::vector<HeadMajor>& to) {
-    if (tokens < kFewTokens) {
-      linear.forward(states.data(), tokens, token_major.data());
-    } else {
-      linear.forward_many(states.data(), tokens, token_major.data());
-    }
-    to.emplace_back(attention_, token_major.span(), head_major_type(linear));
-  };
-  for (const Layer& layer : layers_) {
-    context.check_stop();
-    run(layer.cross_key, out.keys);
-    run(layer.cross_value, out.values);
-  }
-  return out;
+  context.check_stop();
+  std::vector<KeyValueProjection> layers;
+  for (const Layer& layer : layers_) layers.push_back({&layer.cross_key, &layer.cross_value});
+  return project_keys_values(attention_, layers, states, tokens);
 }
 
 void Med::Scratch::reserve(const TextConfig& config, std::size_t rows) {
@@ -184,9 +171,35 @@ void attend_cross(const AttentionShape& shape, std::span<const CrossGroup> group
   }
 }
 
-HeadMajor::Type head_major_type(const Linear& projection) {
-  return projection.weight().precision == Precision::f32 ? HeadMajor::Type::f32
-                                                         : HeadMajor::Type::bf16;
+CrossKeysValues project_keys_values(const AttentionShape& shape,
+                                    std::span<const KeyValueProjection> layers,
+                                    std::span<const float> states, std::size_t tokens) {
+  const auto room = [&](const Linear& projection) {
+    return HeadMajor(shape, tokens,
+                     projection.weight().precision == Precision::f32 ? HeadMajor::Type::f32
+                                                                     : HeadMajor::Type::bf16);
+  };
+  CrossKeysValues out;
+  out.tokens = tokens;
+  std::vector<const Linear*> linears;  // key, value, key, value, ...
+  for (const auto& [key, value] : layers) {
+    linears.insert(linears.end(), {key, value});
+    out.keys.push_back(room(*key));
+    out.values.push_back(room(*value));
+  }
+  const auto put = [&](std::size_t i, const LinearBlock& block) {
+    (i % 2 == 0 ? out.keys : out.values)[i / 2].put(block);
+  };
+  if (tokens >= kFewTokens) {
+    Linear::forward_many_each(states.data(), tokens, linears, put);
+    return out;
+  }
+  FloatBuffer y(tokens * shape.width());
+  for (std::size_t i = 0; i < linears.size(); ++i) {
+    linears[i]->forward(states.data(), tokens, y.data());
+    put(i, {0, tokens, {0, shape.width()}, y.data(), shape.width()});
+  }
+  return out;
 }
 
 Med::SelfAttention attend_within(const AttentionShape& shape, std::vector<SequenceLength> lengths) {

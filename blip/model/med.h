@@ -135,8 +135,17 @@ class Med::Scratch {
   bool many_rows_ = false;
 };
 
-/// What the keys or values that `projection` computes are kept in.
-HeadMajor::Type head_major_type(const Linear& projection);
+/// Projections [D, cross_width] of a layer of cross-attention.
+struct KeyValueProjection {
+  const Linear* key;
+  const Linear* value;
+};
+
+/// `states` [tokens, cross_width] through the projections of every layer; kept in bf16 where their
+/// weights are narrower than f32.
+CrossKeysValues project_keys_values(const AttentionShape& shape,
+                                    std::span<const KeyValueProjection> layers,
+                                    std::span<const float> states, std::size_t tokens);
 
 /// A sequence of a batch. Padding is computed but seen by no token: only to give what a reference's
 /// padded batches give.

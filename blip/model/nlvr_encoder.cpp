@@ -37,18 +37,12 @@ NlvrEncoder::NlvrEncoder(const TextConfig& config, const Parameters& parameters,
 CrossKeysValues NlvrEncoder::attend_to(int branch, std::span<const float> states,
                                        std::size_t tokens, const Context& context) const {
   const ThreadScope threads(context);
-  const AttentionShape& shape = med_.attention();
-  FloatBuffer token_major(tokens * shape.width());
-  CrossKeysValues out;
-  out.tokens = tokens;
+  context.check_stop();
+  std::vector<KeyValueProjection> layers;
   for (const Layer& layer : layers_) {
-    const Branch& weights = layer.branches[branch];
-    weights.key.forward_many(states.data(), tokens, token_major.data());
-    out.keys.emplace_back(shape, token_major.span(), head_major_type(weights.key));
-    weights.value.forward_many(states.data(), tokens, token_major.data());
-    out.values.emplace_back(shape, token_major.span(), head_major_type(weights.value));
+    layers.push_back({&layer.branches[branch].key, &layer.branches[branch].value});
   }
-  return out;
+  return project_keys_values(med_.attention(), layers, states, tokens);
 }
 
 void NlvrEncoder::cross_attention_sublayer(std::size_t i, std::size_t rows,

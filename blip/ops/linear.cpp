@@ -196,6 +196,26 @@ void multiply_all(const TiledInput& x, const WeightMatrix& w, const Epilogue& ep
   });
 }
 
+/// Whether what was laid out for one serves the other too.
+bool reads_the_same(const WeightMatrix& a, const WeightMatrix& b) {
+  return a.precision == b.precision && a.in == b.in && a.smoothing.empty() && b.smoothing.empty();
+}
+
+/// Rows of a block for each thread.
+template <class Take>
+void give_in_parts(const LinearBlock& all, const Take& take) {
+  constexpr std::size_t kRows = 32;
+  RegionError error;
+#pragma omp parallel for schedule(static) if (worth_threads(4 * all.rows * all.columns.width()))
+  for (std::size_t r = 0; r < all.rows; r += kRows) {
+    error.guard([&] {
+      take(LinearBlock{all.first + r, std::min(kRows, all.rows - r), all.columns,
+                       all.values + r * all.stride, all.stride});
+    });
+  }
+  error.rethrow();
+}
+
 }  // namespace
 
 Linear::Linear(WeightMatrix weight, Weight bias)
@@ -262,6 +282,34 @@ void Linear::forward_many_bf16(const float* x, std::size_t rows, std::uint16_t* 
                          y + (t.first + r) * out + t.columns.begin);
     }
   });
+}
+
+void Linear::forward_many_each(const float* x, std::size_t rows,
+                               std::span<const Linear* const> layers,
+                               const std::function<void(std::size_t, const LinearBlock&)>& take) {
+  FloatBuffer whole;
+  TiledInput input{};
+  const WeightMatrix* laid_out_for = nullptr;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const WeightMatrix& w = layers[i]->weight_;
+    if (!fits_tiles(w)) {
+      laid_out_for = nullptr;  // what it asks for may lie in the same memory
+      auto* y = reinterpret_cast<float*>(reuse(whole, rows * w.out * sizeof(float)));
+      layers[i]->forward_many(x, rows, y);
+      give_in_parts({0, rows, {0, w.out}, y, w.out},
+                    [&](const LinearBlock& block) { take(i, block); });
+      continue;
+    }
+    if (laid_out_for == nullptr || !reads_the_same(w, *laid_out_for)) {
+      input = lay_out(x, rows, nullptr, w);
+      laid_out_for = &w;
+    }
+    const Epilogue epilogue = layers[i]->many_epilogue(Epilogue::Activation::none, nullptr);
+    multiply_all(input, w, [&](const TileSums& t) {
+      const float* values = finish_in_place(t, input, w, epilogue);
+      take(i, {t.first, t.rows, t.columns, values, t.stride});
+    });
+  }
 }
 
 void Linear::many_f32(const float* x, const Epilogue& epilogue, const OutputBlock& all) const {

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "blip/base/tensor.h"
@@ -17,6 +18,15 @@ class Linear;
 struct LinearOutput {
   const Linear* linear;
   float* y;  ///< [rows, linear->out_features()]
+};
+
+/// Finished values of a layer: y[first + r, columns.begin + c] = values[r * stride + c].
+struct LinearBlock {
+  std::size_t first;
+  std::size_t rows;
+  ColumnRange columns;
+  const float* values;
+  std::size_t stride;
 };
 
 /// y = x W^T + b, with what follows it fused, in the precision of its weights. Immutable; weights
@@ -53,6 +63,12 @@ class Linear {
   /// The same, rounded to bf16. Only where tiles_multiply(Precision::bf16).
   void forward_many_bf16(const float* x, std::size_t rows, std::uint16_t* y,
                          Epilogue::Activation activation, const LayerNormParameters* norm) const;
+
+  /// forward_many() of several layers from the same x, which is laid out once for them. Each block
+  /// is given to take(layer's index, block) as soon as it is finished, on any thread.
+  static void forward_many_each(const float* x, std::size_t rows,
+                                std::span<const Linear* const> layers,
+                                const std::function<void(std::size_t, const LinearBlock&)>& take);
 
   /// second(gelu(first(norm(x)))) + residual by forward_many(), x [rows, first.in] -> y [rows,
   /// second.out]. `residual` may be `x`. `scratch` grows to what is needed and can be given again.

@@ -6,7 +6,6 @@
 #include <system_error>
 
 #include "blip/base/error.h"
-#include "blip/checkpoint/checkpoint.h"
 
 namespace blip::cli {
 namespace {
@@ -17,10 +16,6 @@ void require_one(bool named, bool left_out, const std::string& part) {
   throw Error(ErrorCode::usage,
               named ? "--" + part + " and --no-" + part + " cannot be given together"
                     : "name a checkpoint with --" + part + ", or leave it out with --no-" + part);
-}
-
-bool is_authors(const Engine& engine) {
-  return engine.checkpoint().family == CheckpointFamily::authors;
 }
 
 }  // namespace
@@ -76,8 +71,7 @@ CapFiltOptions CapFiltFlags::options(const CapFiltEngines& loaded) const {
   generation.num_return_sequences = captions_;
   if (method_ == "beam") generation.num_beams = std::max(generation.num_beams, captions_);
   generation_.apply_to(generation);
-  if (prompt_->count() == 0 && loaded.captioner && is_authors(*loaded.captioner))
-    options.prompt = kPaperPrompt;
+  if (prompt_->count() == 0 && loaded.captioner) options.prompt = capfilt_prompt(*loaded.captioner);
   return options;
 }
 

@@ -33,6 +33,9 @@ struct CapFiltOptions {
 
 /// The authors' nucleus sampling: p = 0.9, 5 to 20 tokens, repetition penalty 1.1.
 CaptionOptions nucleus_caption_options();
+/// How texts begin unless one says otherwise: "a picture of " for an authors' checkpoint, which
+/// learnt it; else not at all.
+std::string capfilt_prompt(const Engine& captioner);
 
 /// A picture as the models see it: small, made on any thread, encoded when its turn comes.
 struct CapFiltPicture {

@@ -1,6 +1,7 @@
 #include <memory>
 #include <utility>
 
+#include "blip/checkpoint/checkpoint.h"
 #include "blip/image/image_processor.h"
 #include "blip/model/blip.h"
 #include "blip/tasks/capfilt.h"
@@ -106,6 +107,11 @@ struct Engines {
 };
 
 }  // namespace
+
+std::string capfilt_prompt(const Engine& captioner) {
+  const bool authors = captioner.checkpoint().family == CheckpointFamily::authors;
+  return std::string(authors ? kPaperPrompt : "");
+}
 
 CapFiltModel capfilt_model(const std::optional<Engine>& captioner,
                            const std::optional<Engine>& filter, const CapFiltOptions& options) {

@@ -200,7 +200,8 @@ TEST(CapFilt, OneCheckpointServesAsBoth) {
   const Engine engine = tiny_engine("E_original/pretrain/model_pretrain.pth", 4);
   CapFiltOptions options;
   options.writing = nucleus_caption_options();
-  options.prompt = kPaperPrompt;
+  options.prompt = capfilt_prompt(engine);
+  EXPECT_EQ(options.prompt, kPaperPrompt);
   const CapFilter filter(capfilt_model(engine, engine, options), options);
   CapFiltInput one = input("a", {"a cup of coffee"});
   one.picture = filter.prepare(stripes(3));

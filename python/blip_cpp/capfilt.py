@@ -16,7 +16,7 @@ from blip_cpp.inputs import batches
 from blip_cpp.model import Model
 from blip_cpp.results import Caption, Match
 
-#: How synthetic captions are written: the authors' prompt and lengths, by nucleus sampling as the paper chose.
+#: How synthetic captions are written: the authors' lengths, by nucleus sampling as the paper chose.
 NUCLEUS = {"do_sample": True, "num_beams": 1, "top_p": 0.9, "repetition_penalty": 1.1}
 
 
@@ -72,7 +72,7 @@ class CapFiltOptions:
     itc_threshold: float | None = None  #: and one below this cosine
     itc: bool = True  #: the filter's checkpoint can compare (ITC), and does
     captions: int = 1  #: synthetic texts for each picture
-    prompt: str = "a picture of "  #: the captioner's; left out of the text
+    prompt: str | None = None  #: left out of the text; None: "a picture of " for an authors' captioner, else none
     generation: tuple[tuple[str, Any], ...] = tuple(NUCLEUS.items())  #: over the authors' lengths
     seed: int = 0  #: of all records
     precision: str = "auto"
@@ -107,6 +107,7 @@ class CapFilter:
         self.captioner = options.model(options.captioner)
         same = options.filter == options.captioner
         self.filter = self.captioner if same else options.model(options.filter)
+        self.prompt = self.captioner.capfilt_prompt if options.prompt is None else options.prompt
 
         # Before any record: a checkpoint that cannot do its part would fail each of them.
         self._captions([], [])
@@ -132,7 +133,7 @@ class CapFilter:
     def _captions(self, pictures: list[Any], keys: list[str]) -> list[list[Caption] | BlipError]:
         return self.captioner.captions(
             pictures,
-            self.options.prompt,
+            self.prompt,
             preset="paper",
             strip_prompt=True,
             seed=[_native.record_seed(self.options.seed, key) if isinstance(key, str) else 0 for key in keys],

@@ -107,6 +107,11 @@ class Model:
         return self._native.precision
 
     @property
+    def capfilt_prompt(self) -> str:
+        """How CapFilt's captions begin unless one says otherwise."""
+        return self._native.capfilt_prompt
+
+    @property
     def _engine(self) -> _native.Engine:
         if self._process != os.getpid():
             # Its threads did not come along: the first product of matrices would wait for them forever.
@@ -121,7 +126,7 @@ class Model:
         """
         return self._map(images, (), lambda encoded, _: encoded, errors)
 
-    def caption(self, images: Picture | Iterable[Picture], prompt: Texts = "", **options: Any) -> Any:
+    def caption(self, images: Picture | Iterable[Picture], prompt: Texts | None = None, **options: Any) -> Any:
         """The best caption of each picture: Caption. Options are those of `captions`."""
         captions = self.captions(images, prompt, **options)
         return _best(captions) if is_picture(images) else [_best(row) for row in captions]
@@ -129,7 +134,7 @@ class Model:
     def captions(
         self,
         images: Picture | Iterable[Picture],
-        prompt: Texts = "",
+        prompt: Texts | None = None,
         *,
         preset: Literal["checkpoint", "paper"] = "checkpoint",
         strip_prompt: bool = False,
@@ -140,14 +145,14 @@ class Model:
         """num_return_sequences captions of each picture, best first: list[Caption].
 
         Args:
-            prompt: how captions begin.
-            preset: "paper": the authors' settings and, where none is given, their prompt.
+            prompt: how captions begin; None: not said.
+            preset: "paper": the authors' settings and, where no prompt is given ("" is one), theirs.
             strip_prompt: leave the prompt out of the text.
             seed: of the sampling. A caption depends on its picture, prompt, options and seed, not on its neighbours.
             generation: transformers' options: num_beams, do_sample, top_p, max_new_tokens, ...
         """
-        if preset == "paper" and prompt == "":
-            prompt = "a picture of "
+        if prompt is None:
+            prompt = _native.PAPER_PROMPT if preset == "paper" else ""
         options = {"preset": preset, "strip_prompt": strip_prompt, "generation": generation}
 
         def write(encoded: list[EncodedImage], values: list[tuple[str, int]]) -> list[list[Caption]]:

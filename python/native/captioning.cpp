@@ -11,6 +11,7 @@
 #include "blip/base/json.h"
 #include "blip/base/random.h"
 #include "blip/index/checksum.h"
+#include "blip/tasks/capfilt.h"
 #include "blip/tasks/captioning.h"
 #include "blip/tasks/description.h"
 #include "blip/tasks/description_json.h"
@@ -119,7 +120,11 @@ std::vector<std::string> describe(const Loaded& loaded, const std::vector<const 
 void bind_captioning(nb::module_& module, nb::class_<Loaded>& engine) {
   module.def("record_seed", &record_seed, "seed"_a, "key"_a,
              "The seed of a record: of all records' seed and the record's key.");
+  module.attr("PAPER_PROMPT") = std::string(kPaperPrompt);
   engine
+      .def_prop_ro(
+          "capfilt_prompt", [](const Loaded& self) { return capfilt_prompt(self.engine); },
+          "How CapFilt's captions begin unless one says otherwise.")
       .def("caption", &caption, "pictures"_a, "prompts"_a, "seeds"_a, "options"_a,
            "For each picture its captions, best first: (text, score, finished, tokens).")
       .def("describe", &describe, "pictures"_a, "seeds"_a, "options"_a,

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import subprocess
 import tarfile
 from dataclasses import replace
 
 import pytest
 
-from blip_cpp import BlipError, CapFilter, Record
+from blip_cpp import BlipError, CapFilter, CapFiltOptions, Model, Record, default_model
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
 import pairs  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
+from conftest import GOLDEN  # noqa: E402
 
 from blip_cpp import arrow, shards, webdataset  # noqa: E402
+
+#: Writes and judges; its words mean nothing.
+AUTHORS_MODEL = GOLDEN / "E_original/pretrain/model_pretrain.pth"
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +30,27 @@ def capfilter(capfilt_options):
 
 def records(count):
     return [Record(key, image, [text]) for key, image, text in map(pairs.pair, range(count))]
+
+
+def records_of_the_command(command, tar, models, options):
+    output = pathlib.Path(tar).parent / "command"
+    arguments = [tar, output, "--captioner", models[0], "--filter", models[1], "--num-threads", "1", *options]
+    subprocess.run([command, "capfilt", *arguments], check=True, capture_output=True)
+    rows = [json.loads(line) for line in (output / (pathlib.Path(tar).stem + "_records.jsonl")).read_text().splitlines()]
+    return [comparable(row["key"], row["status"], row["texts"], row.get("error")) for row in rows]
+
+
+def records_of_a_tar(capfilter, tar):
+    with open(tar, "rb") as stream:
+        judged = capfilter(webdataset.tar_records(stream, "a.tar"))
+    rows = [arrow.result_row(record) for record in judged]
+    return [comparable(record.key, row["status"], row["texts"], row["error"]) for record, row in zip(judged, rows)]
+
+
+def comparable(key, status, texts, error):
+    """A record without what does not apply, and without the words of its error."""
+    kept = [{name: value for name, value in text.items() if value not in (None, False)} for text in texts]
+    return key, status, kept, error and error["code"]
 
 
 def test_web_and_synthetic_texts_are_judged(capfilter, capfilt_options):
@@ -41,6 +68,24 @@ def test_web_and_synthetic_texts_are_judged(capfilter, capfilt_options):
     texts = [text for record in strict for text in record.texts if text.itm is not None]
     assert all(text.kept == (text.itm >= middle) and (text.reason is None) == text.kept for text in texts)
     assert {text.kept for text in texts} == {True, False}
+
+
+@pytest.mark.parametrize("prompt", [None, "", "a picture of "])
+def test_records_are_those_of_the_command(command, tmp_path, prompt):
+    tar, models = pairs.write_tar(tmp_path / "a.tar", 10), [str(default_model())] * 2
+    expected = records_of_the_command(command, tar, models, [] if prompt is None else ["--prompt", prompt])
+    assert records_of_a_tar(CapFilter(CapFiltOptions(*models, prompt=prompt, threads=1)), tar) == expected
+
+
+def test_an_authors_checkpoint_is_given_its_prompt(command, tmp_path):
+    class FourHeads(CapFiltOptions):
+        def model(self, path):
+            return Model(path, threads=1, vision_heads=4)
+
+    tar, models = pairs.write_tar(tmp_path / "a.tar", 5), [str(AUTHORS_MODEL)] * 2
+    capfilter = CapFilter(FourHeads(*models))
+    assert capfilter.prompt == "a picture of "
+    assert records_of_a_tar(capfilter, tar) == records_of_the_command(command, tar, models, ["--vision-heads", "4"])
 
 
 def test_a_record_does_not_depend_on_its_neighbours(capfilter, capfilt_options):

@@ -48,6 +48,15 @@ def checkpoints(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def command():
+    """The command that was built in the same tree as the package."""
+    built = pathlib.Path(blip_cpp._native.__file__).parents[2] / "bin/blip"
+    if not built.exists():
+        pytest.skip("the command is not built")
+    return built
+
+
+@pytest.fixture(scope="session")
 def model():
     return blip_cpp.Model(threads=1)
 

@@ -123,6 +123,9 @@ def test_prompts(model, pictures):
     assert with_prompt[0].text.startswith("a picture of ")
     assert model.caption(pictures[0], "a picture of", strip_prompt=True).text == with_prompt[0].text[len("a picture of ") :]
     assert not model.caption(pictures[0], preset="paper").text.startswith("a picture of")
+    # "" is a prompt that is given: none.
+    paper, given, none = (model.caption(pictures[0], p, preset="paper").tokens for p in (None, "a picture of ", ""))
+    assert paper == given != none
 
 
 def test_descriptions(model, pictures):

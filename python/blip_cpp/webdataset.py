@@ -20,14 +20,15 @@ _SPACE = " \t\r\n\f\v"
 def tar_records(stream: IO[bytes], name: str) -> Iterator[Record]:
     """The records of a tar, plain or compressed, read from front to back; a record that is none has a BlipError for
     its image. Texts are the lines of .txt or .caption, or "caption" or "text" of .json, where "human": true says that
-    people wrote them. Where the tar is damaged there is a last record that says so.
+    people wrote them. Where the tar is damaged there is a last record that says so. Raises OSError where the stream does:
+    what comes after may be there another time.
     """
     try:
         with tarfile.open(fileobj=stream, mode="r|*") as tar:
             members = (member for member in tar if member.isfile())
             for key, files in groupby(members, lambda member: _split(member.name)[0]):
                 yield _record(tar, key, files)
-    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+    except (tarfile.TarError, EOFError, ValueError) as error:
         yield Record(f"(end of {name})", BlipError(f"{name} is damaged: {error}", "io"))
 
 

@@ -173,6 +173,36 @@ def test_shards_that_cannot_be_read(capfilter, tmp_path):
     assert not list((tmp_path / "out").glob(".*"))
 
 
+class Interrupted:
+    """A stream whose file system fails after some bytes."""
+
+    def __init__(self, stream, left):
+        self.stream, self.left = stream, left
+
+    def read(self, count):
+        if self.left < count:
+            raise TimeoutError("the file system does not answer")
+        self.left -= count
+        return self.stream.read(count)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_a_read_that_fails_leaves_the_shard_unfinished(capfilter, tmp_path, monkeypatch, mode):
+    tar = pairs.write_tar(tmp_path / "a.tar", 10, mode=mode)
+    (shard,) = shards.plan(tar, str(tmp_path / "out"))
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "tar_records", lambda stream, name: webdataset.tar_records(Interrupted(stream, 10240), name))
+        with pytest.raises(BlipError, match="does not answer") as raised:
+            shards.run_shard(shard, capfilter)
+    assert raised.value.code == "io" and shard.statistics() is None
+    assert shards.run_shard(shard, capfilter)["records"]["in"] == 10
+    # What is compressed and damaged is no failure of the stream: it is the same the next time.
+    whole = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "b.tar").write_bytes(whole[: len(whole) // 2] + b"x" * 2000)
+    (damaged,) = shards.plan(str(tmp_path / "b.tar"), str(tmp_path / "out"))
+    assert shards.run_shard(damaged, capfilter)["errors"]["io"] == 1
+
+
 def test_plans(tmp_path):
     names = [shard.source for shard in shards.plan("s3://b/p-{08..11}.{a,b}.tar".replace(".{a,b}", ""), "out")]
     assert names == [f"s3://b/p-{n:02}.tar" for n in range(8, 12)]

@@ -45,8 +45,8 @@ def write_parquet(path: pathlib.Path, count: int, first: int = 0) -> str:
     return str(path)
 
 
-def write_tar(path: pathlib.Path, count: int, first: int = 0) -> str:
-    with tarfile.open(path, "w") as tar:
+def write_tar(path: pathlib.Path, count: int, first: int = 0, mode: str = "w") -> str:
+    with tarfile.open(path, mode) as tar:
         for number in range(first, first + count):
             key, image, text = pair(number)
             add(tar, key + ".png", image)

@@ -186,6 +186,10 @@ def open_capfilter(options: CapFiltOptions) -> CapFilter:
 
 def _mistake(record: Record) -> BlipError | None:
     """What makes a record no record."""
+    if isinstance(record.image, BlipError):
+        return record.image
+    if record.image is None:
+        return BlipError("the record has no picture")
     try:
         inputs.text("key", record.key)
         for text in record.texts:
@@ -196,7 +200,7 @@ def _mistake(record: Record) -> BlipError | None:
 
 
 def _pooled(record: Record) -> JudgedRecord:
-    """A record that people wrote: kept as it is."""
+    """A record that people wrote: kept as it is, without a look at the picture."""
     mistake = _mistake(record)
     texts = tuple(JudgedText(text, "web", kept=mistake is None) for text in record.texts)
     return JudgedRecord(record.key, texts, mistake)

@@ -98,18 +98,24 @@ def test_a_record_does_not_depend_on_its_neighbours(capfilter, capfilt_options):
 
 def test_texts_that_are_not_judged(capfilter):
     image = pairs.pair(0)[1]
-    blank, twice, human, broken = capfilter(
+    blank, twice, human, broken, *lost = capfilter(
         [
             Record("a", image, ["\u200b"]),
             Record("b", image, ["a cat", "a cat"]),
-            Record("c", None, ["people wrote this"], human=True),
+            Record("c", b"", ["people wrote this"], human=True),
             Record("d", image, ["a cat", 7]),
+            Record("e", None, ["people wrote this"], human=True),
+            Record("f", BlipError("no picture", "not_found"), ["people wrote this"], human=True),
         ]
     )
     assert blank.texts[0].reason == "no words" and blank.texts[0].itm is None
     assert [text.reason == "repeated" for text in twice.texts] == [False, True, False]
     assert human.status == "kept" and human.kept == ["people wrote this"] and human.texts[0].itm is None
     assert broken.status == "failed" and broken.error.code == "usage"
+    assert [(record.status, record.error.code, record.kept) for record in lost] == [
+        ("failed", "usage", []),
+        ("failed", "not_found", []),
+    ]
 
 
 def test_mistakes_before_the_first_record(capfilt_options, checkpoints):

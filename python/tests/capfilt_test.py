@@ -232,8 +232,7 @@ def test_tars_from_strangers(tmp_path):
     with open(path, "rb") as stream:
         one, two, three, four, five = webdataset.tar_records(stream, "strange.tar")
     assert (one.key, one.texts) == ("dir/one", ["first", "second \ufffd"])
-    assert two.image.code == "not_found" and four.image.code == "io"
-    assert three.texts == ["a", "b"] and three.human
+    assert [record.image.code for record in (two, three, four)] == ["not_found", "io", "io"]
     assert five.key == "five" and five.image == image
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(b"five.png") + 600])
@@ -243,6 +242,33 @@ def test_tars_from_strangers(tmp_path):
     path.write_bytes(b"no tar at all" * 100)
     with open(path, "rb") as stream:
         assert [record.image.code for record in webdataset.tar_records(stream, "strange.tar")] == ["io"]
+
+
+def test_records_of_strange_tars_are_those_of_the_command(command, tmp_path):
+    tar, models = str(tmp_path / "a.tar"), [str(default_model())] * 2
+    first, second = pairs.pair(0)[1], pairs.pair(1)[1]
+    several = {"text": ["a tent", " two tents "], "human": True}
+    files = [
+        *(("a.png", first), ("a.json", b"no JSON"), ("a.txt", b"a tent")),
+        *(("b.png", first), ("b.json", b'{"caption": 7, "human": true}'), ("b.caption", b"a tent\n\n two tents")),
+        *(("c.png", first), ("c.json", b'{"caption": null}')),
+        *(("d.png", first), ("d.png", second), ("d.txt", b"a tent")),
+        *(("e.png", second), ("e.jpg", first)),
+        *(("f.PNG", first), ("f.TXT", b"a tent"), ("f.seg.png", second)),
+        *(("g.png", first), ("g.json", json.dumps(several).encode())),
+        *(("h.json", json.dumps(several).encode()), ("h.txt", b"a tent")),
+        *(("i.png", first), ("i.json", b'{"similarity": NaN, "text": "a tent"}')),
+        *(("j.png", first), ("j.json", b'{"text": "\\ud800"}')),
+        *(("k\udcff.png", first), ("k\udcfe.png", second)),
+        *((f"l.{n}", b"") for n in range(64)),
+        *(("l.png", first), ("a.png", second)),
+    ]
+    with tarfile.open(tar, "w", format=tarfile.GNU_FORMAT) as writer:
+        for name, content in files:
+            pairs.add(writer, name, content)
+    expected = records_of_the_command(command, tar, models, [])
+    assert records_of_a_tar(CapFilter(CapFiltOptions(*models, threads=1)), tar) == expected
+    assert [key for key, *_ in expected] == [*"abcddefghij", "k\ufffd", "k\ufffd", "l", "l", "a"]
 
 
 def test_statistics_that_do_not_add_up():

@@ -15,6 +15,13 @@ namespace {
 
 using Pixels = nb::ndarray<const std::uint8_t, nb::shape<-1, -1, 3>, nb::c_contig, nb::device::cpu>;
 
+/// Throws what Python has raised as Error{usage}: it is the object's error, but for want of memory.
+[[noreturn]] void fail(const std::string& what) {
+  const nb::python_error raised;
+  if (raised.matches(PyExc_MemoryError)) throw raised;
+  throw Error(ErrorCode::usage, what + ": " + nb::str(raised.value()).c_str());
+}
+
 Image image_of(const Pixels& pixels) {
   constexpr std::size_t kLongestSide = 1 << 20;  // as of pictures in files
   if (pixels.size() == 0 || pixels.shape(0) > kLongestSide || pixels.shape(1) > kLongestSide)
@@ -27,7 +34,7 @@ Image image_of(const Pixels& pixels) {
 }  // namespace
 
 HeldBytes::HeldBytes(nb::handle object) {
-  if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) throw nb::python_error();
+  if (PyObject_GetBuffer(object.ptr(), &view_, PyBUF_SIMPLE) != 0) fail("the bytes cannot be read");
   borrowed_ = true;
   if (PyBytes_Check(object.ptr())) return;
   const auto* begin = static_cast<const std::byte*>(view_.buf);
@@ -52,8 +59,11 @@ std::span<const std::byte> HeldBytes::bytes() const {
 
 std::filesystem::path path_of(nb::handle object) {
   const nb::bytes name = nb::steal<nb::bytes>(PyUnicode_EncodeFSDefault(object.ptr()));
-  if (!name.is_valid()) throw nb::python_error();
-  return std::string(static_cast<const char*>(name.data()), name.size());
+  if (!name.is_valid()) fail("this is no path");
+  const std::string path(static_cast<const char*>(name.data()), name.size());
+  if (path.find('\0') != std::string::npos)
+    throw Error(ErrorCode::usage, "a path cannot have a NUL byte, as " + in_quotes(path) + " has");
+  return path;
 }
 
 PictureSource picture_source(nb::handle object) {

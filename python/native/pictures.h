@@ -17,7 +17,7 @@ namespace blip::python {
 /// borrowed, others copied. Made and destroyed with the GIL; read without.
 class HeldBytes {
  public:
-  /// Throws nanobind::python_error for an object without a buffer.
+  /// Throws Error{usage} for an object whose bytes cannot be had in one piece.
   explicit HeldBytes(nanobind::handle object);
   HeldBytes(HeldBytes&& other) noexcept;
   HeldBytes& operator=(HeldBytes&&) = delete;
@@ -31,6 +31,7 @@ class HeldBytes {
 };
 
 /// A str as Python's own functions take file names: bytes that are no UTF-8 are its surrogates.
+/// Throws Error{usage} for other surrogates and for a NUL byte.
 std::filesystem::path path_of(nanobind::handle object);
 
 /// A picture as Python gives it: the bytes of a file, its path, or pixels.

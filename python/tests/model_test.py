@@ -71,6 +71,19 @@ def test_rows_fail_by_themselves(model, pictures):
     assert model.caption([]) == []
 
 
+def test_what_python_refuses_is_an_error_of_its_row(model, pictures):
+    content = pictures[0].read_bytes()
+    released = memoryview(content)
+    released.release()
+    wrong = ["\ud800.png", f"{pictures[0]}\0.png", memoryview(content)[::2], released]
+    rows = model.caption([*wrong, pictures[0]], errors="return")
+    assert [getattr(row, "code", None) for row in rows] == ["usage"] * 4 + [None]
+    assert "surrogate" in str(rows[0]) and "NUL" in str(rows[1])
+    for path in ("\ud800", f"{blip_cpp.default_model()}\0"):
+        with pytest.raises(BlipError):
+            Model(path)
+
+
 def test_texts_fail_by_themselves(retrieval, pictures):
     rows = retrieval.match([pictures[0]] * 4, ["a cat", " ", 7, "a cat"], errors="return")
     assert [getattr(row, "code", None) for row in rows] == [None, "usage", "usage", None]

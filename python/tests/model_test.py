@@ -84,6 +84,25 @@ def test_what_python_refuses_is_an_error_of_its_row(model, pictures):
             Model(path)
 
 
+def test_pictures_that_are_read_ahead(pictures):
+    """More than are encoded at once, 32: a thread reads the later ones, and errors stay with their rows."""
+    together = Model(threads=1, batch_size=128)
+    rows = [pictures[number % len(pictures)] for number in range(100)]
+    for number, wrong in {3: b"", 31: None, 32: b"", 40: "/no/such", 70: b"\x89PNG\r\n\x1a\n", 99: b""}.items():
+        rows[number] = wrong
+    rows[50] = together.encode(rows[50])
+    found = together.encode(rows, errors="return")
+    alone = [together.encode([row], errors="return")[0] for row in rows]
+    assert [getattr(row, "code", None) for row in found] == [getattr(row, "code", None) for row in alone]
+    assert sum(isinstance(row, BlipError) for row in found) == 6
+    for one, other in zip(found, alone):
+        assert isinstance(one, BlipError) or np.array_equal(one.image_embeds, other.image_embeds)
+    with pytest.raises(BlipError):
+        together.encode(rows[32:])
+    # A group without any that can be read.
+    assert [row.code for row in together.encode([*pictures[:1] * 32, *[b""] * 40], errors="return")[32:]] == ["bad_image"] * 40
+
+
 def test_texts_fail_by_themselves(retrieval, pictures):
     rows = retrieval.match([pictures[0]] * 4, ["a cat", " ", 7, "a cat"], errors="return")
     assert [getattr(row, "code", None) for row in rows] == [None, "usage", "usage", None]

@@ -4,7 +4,8 @@
     PYTHONPATH=build/release/python python3 bench/capfilt_rate.py --captioner DIR --filter DIR [--precision int8]
 
 Parts are timed as the rule runs them: a picture from its bytes by each model (one, where they are the same), captions by
-nucleus sampling in a batch, both texts of each picture against it."""
+nucleus sampling in a batch, both texts of each picture against it. ms and records/s are of the clock; core-s/record is what
+the process took of all cores, as with --threads 1 a second thread reads pictures while others are encoded."""
 
 import argparse
 import pathlib
@@ -27,7 +28,8 @@ def timed(work):
 
 
 def parts(capfilter: CapFilter, records: list[Record]) -> list[float]:
-    """Seconds for all records: pictures, captions, matches."""
+    """Seconds for all records: pictures, captions, matches; last those of cores."""
+    before = time.process_time()
     seconds, pictures = timed(lambda: capfilter.captioner.encode([record.image for record in records]))
     views = pictures
     if capfilter.filter is not capfilter.captioner:
@@ -36,7 +38,7 @@ def parts(capfilter: CapFilter, records: list[Record]) -> list[float]:
     writing, captions = timed(lambda: capfilter._captions(pictures, [record.key for record in records]))
     texts = [[*record.texts, *(caption.text for caption in row)] for record, row in zip(records, captions)]
     matching, _ = timed(lambda: capfilter._matches(views, texts))
-    return [seconds, writing, matching]
+    return [seconds, writing, matching, time.process_time() - before]
 
 
 def main() -> None:
@@ -65,10 +67,10 @@ def main() -> None:
     print("| captioner, filter | precision | threads | pictures ms | captions ms | matches ms | records/s | core-s/record | peak MiB |")
     print("|---|---|---|---|---|---|---|---|---|")
     names = ", ".join(pathlib.Path(path).name for path in (options.captioner, options.filter))
-    whole = sum(each) / 1000
-    cells = [names, capfilter.captioner.precision, options.threads, *(f"{value:.1f}" for value in each)]
+    *clock, cores = each
+    cells = [names, capfilter.captioner.precision, options.threads, *(f"{value:.1f}" for value in clock)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # the mapped checkpoints among it
-    cells += [f"{1 / whole:.2f}", f"{whole * options.threads:.3f}", f"{peak:.0f}"]
+    cells += [f"{1000 / sum(clock):.2f}", f"{cores / 1000:.3f}", f"{peak:.0f}"]
     print("| " + " | ".join(map(str, cells)) + " |")
 
 

@@ -80,14 +80,29 @@ void show_plan(const BootstrapStages& stages, const std::vector<BootstrapStage>&
   }
 }
 
-/// Runs one stage. Returns its program's exit status; it has said why.
+/// A worker of CapFilt has done its part where others are still busy. Throws Error{io} then.
+void require_whole(const BootstrapStages& stages, const BootstrapStage& stage, std::size_t at) {
+  std::error_code ignored;
+  if (stage.task != "capfilt" ||
+      std::filesystem::exists(pairs_statistics(stages.folder(at)), ignored))
+    return;
+  throw Error(ErrorCode::io, stage.name +
+                                 " is not whole: other workers of blip capfilt are busy with its "
+                                 "parts; when they have ended, the same command (without --redo) "
+                                 "goes on there");
+}
+
+/// Runs one stage. Returns its program's exit status; it has said why. Throws what require_whole()
+/// throws.
 int do_stage(const BootstrapStages& stages, const std::vector<BootstrapStage>& plan,
              std::size_t at) {
   std::fprintf(stderr, "%s (%zu of %zu)\n", plan[at].name.c_str(), at + 1, plan.size());
   stages.begin(at);
   const int status = run_program(plan[at].line);
-  if (status == 0) stages.end(at);
-  return status;
+  if (status != 0) return status;
+  require_whole(stages, plan[at], at);
+  stages.end(at);
+  return 0;
 }
 
 /// Goes through what is not done. Returns the exit status.

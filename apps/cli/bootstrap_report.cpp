@@ -29,11 +29,8 @@ Json last_losses(const fs::path& folder) {
   return last;
 }
 
-/// CapFilt's statistics lie in the result, or beside it.
 Json books(const fs::path& folder) {
-  std::error_code ignored;
-  const fs::path inside = folder / "pairs" / "_stats.json";
-  const Json all = read_json(fs::exists(inside, ignored) ? inside : folder / "pairs_stats.json");
+  const Json all = read_json(pairs_statistics(folder));
   Json found = {{"records", all.at("records")}, {"texts", Json::object()}};
   for (const char* origin : {"web", "synthetic"}) {
     const Json& texts = all.at("texts").at(origin);
@@ -73,6 +70,12 @@ std::string of_books(const Json& stage) {
 }
 
 }  // namespace
+
+fs::path pairs_statistics(const fs::path& folder) {
+  std::error_code ignored;
+  const fs::path inside = folder / "pairs" / "_stats.json";
+  return fs::exists(inside, ignored) ? inside : folder / "pairs_stats.json";
+}
 
 Json bootstrap_report(const BootstrapStages& stages, const std::vector<BootstrapStage>& plan) {
   Json report = {{"model", (stages.folder(plan.size() - 1) / "model").string()},

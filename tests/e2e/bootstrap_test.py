@@ -4,6 +4,7 @@
     bootstrap_test.py BLIP [unittest arguments]      (blip-train lies beside BLIP)
 """
 
+import fcntl
 import json
 import os
 import pathlib
@@ -200,6 +201,16 @@ class Stages(BootstrapTest):
         self.assertEqual((second.communicate(timeout=60), second.returncode)[1], 130)
         first.send_signal(signal.SIGTERM)
         self.assertEqual((first.communicate(timeout=60), first.returncode)[1], 130)
+
+    def test_another_worker_at_the_pairs(self):
+        parts = self.out / "round1/pairs/pairs.jsonl.parts"
+        parts.mkdir(parents=True)
+        with (parts / "000000.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.refused("train.optim.max_steps=2", status=4, says="round1/pairs is not whole: other workers of blip capfilt are busy")
+        self.assertFalse(self.is_done("round1/pairs") or (self.out / "round1/pretrain").exists())
+        self.bootstrap("train.optim.max_steps=2")
+        self.assertEqual(json.loads((self.out / "report.json").read_text())["stages"][3]["records"]["in"], 48)
 
     def test_one_half(self):
         self.bootstrap("--no-captioner", "train.optim.max_steps=2")

@@ -53,6 +53,7 @@ PairReader read_tar(const std::string& file, bool human) {
       if (record.sample.key.empty()) record.sample.key = "(end of " + file + ")";
     }
     name_record(record, record.sample.key);
+    if (!record.error) record.error = record.sample.error;
     if (!record.error) take_texts(record);
     return true;
   };

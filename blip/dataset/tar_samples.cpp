@@ -69,11 +69,15 @@ struct TarReader::State {
     }
   }
 
-  std::string content(const std::string& name) {
+  /// Of a file that is too large nothing is read.
+  std::string content(const std::string& name, std::optional<Error>& error) {
     const std::int64_t size = archive_entry_size(entry);
-    if (size < 0 || size > kMaxFile) {
-      fail(ErrorCode::too_large, "has " + in_quotes(name) + " of " + std::to_string(size) +
-                                     " bytes; at most " + std::to_string(kMaxFile) + " are read");
+    if (size < 0) fail(ErrorCode::io, "has " + in_quotes(name) + " of a negative size");
+    if (size > kMaxFile) {
+      error.emplace(ErrorCode::too_large, file + " has " + in_quotes(name) + " of " +
+                                              std::to_string(size) + " bytes; at most " +
+                                              std::to_string(kMaxFile) + " are read");
+      return "";
     }
     std::string bytes;
     // Not all at once: a header may promise what the file does not have.
@@ -90,7 +94,7 @@ struct TarReader::State {
   bool next(TarSample* sample) {
     if (entry == nullptr) return false;
     const std::string key = split_name(archive_entry_pathname(entry)).key;
-    if (sample != nullptr) *sample = {key, {}};
+    if (sample != nullptr) *sample = {key, {}, {}};
     for (std::size_t count = 0; entry != nullptr; ++count) {
       const std::string path = archive_entry_pathname(entry);
       Name name = split_name(path);
@@ -105,7 +109,7 @@ struct TarReader::State {
       if (sample != nullptr) {
         if (sample->files.contains(name.ending))
           fail(ErrorCode::io, "has " + in_quotes(path) + " twice");
-        sample->files[std::move(name.ending)] = content(path);
+        sample->files[std::move(name.ending)] = content(path, sample->error);
       }
       advance();
     }

@@ -3,9 +3,12 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "blip/base/error.h"
 
 namespace blip {
 
@@ -13,6 +16,8 @@ namespace blip {
 struct TarSample {
   std::string key;                           ///< "folder/000012"
   std::map<std::string, std::string> files;  ///< content by ending, such as "jpg", "txt", "seg.png"
+  /// A file of more than 256 MiB was passed over (too_large): its content is empty.
+  std::optional<Error> error;
 };
 
 /// Reads a WebDataset shard from front to back: a tar, plain or compressed, where the files of a
@@ -33,8 +38,8 @@ class TarReader {
 
   /// The next sample, or none at the end (false). Folders and links are passed over. Throws
   /// Error{io} for a damaged archive and for an ending that comes twice in one sample,
-  /// Error{too_large} for a file of more than 256 MiB or more than 64 files in a sample; the reader
-  /// is at its end then, and `sample` has its key and what was read of it.
+  /// Error{too_large} for more than 64 files in a sample; the reader is at its end then, and
+  /// `sample` has its key and what was read of it.
   bool next(TarSample& sample);
   /// The same without reading anything but names: false at the end.
   bool pass_over();

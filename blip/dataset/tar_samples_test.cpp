@@ -14,26 +14,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// A tar in the old ustar form, with nothing but names, sizes and checksums.
+/// A header of the old ustar form, with nothing but name, size and checksum.
+std::string header_of(const std::string& name, std::size_t bytes) {
+  std::string header(512, '\0');
+  header.replace(0, name.size(), name);
+  header.replace(100, 7, "0000644");
+  char size[13];
+  std::snprintf(size, sizeof size, "%011zo", bytes);
+  header.replace(124, 11, size);
+  header.replace(136, 11, "00000000000");
+  header[156] = '0';
+  header.replace(257, 8, std::string("ustar\00000", 8));
+  header.replace(148, 8, 8, ' ');
+  unsigned sum = 0;
+  for (const char c : header) sum += static_cast<unsigned char>(c);
+  char check[8];
+  std::snprintf(check, sizeof check, "%06o", sum);
+  header.replace(148, 7, std::string(check, 7));
+  return header;
+}
+
 std::string tar_of(const std::vector<std::pair<std::string, std::string>>& files) {
   std::string out;
   for (const auto& [name, content] : files) {
-    std::string header(512, '\0');
-    header.replace(0, name.size(), name);
-    header.replace(100, 7, "0000644");
-    char size[13];
-    std::snprintf(size, sizeof size, "%011zo", content.size());
-    header.replace(124, 11, size);
-    header.replace(136, 11, "00000000000");
-    header[156] = '0';
-    header.replace(257, 8, std::string("ustar\00000", 8));
-    header.replace(148, 8, 8, ' ');
-    unsigned sum = 0;
-    for (const char c : header) sum += static_cast<unsigned char>(c);
-    char check[8];
-    std::snprintf(check, sizeof check, "%06o", sum);
-    header.replace(148, 7, std::string(check, 7));
-    out += header + content + std::string((512 - content.size() % 512) % 512, '\0');
+    out += header_of(name, content.size()) + content +
+           std::string((512 - content.size() % 512) % 512, '\0');
   }
   return out + std::string(1024, '\0');
 }
@@ -68,6 +73,34 @@ TEST_F(TarSamples, FilesOfOneNameBelongTogether) {
   ASSERT_TRUE(reader.pass_over());
   EXPECT_FALSE(reader.next(sample));
   EXPECT_FALSE(reader.pass_over());
+}
+
+TEST_F(TarSamples, AFileThatIsTooLargeIsPassedOver) {
+  constexpr std::size_t kLarge = (std::size_t{256} << 20) + 512;
+  const std::string rest = tar_of({{"1.txt", "one"}, {"2.txt", "two"}});
+  const fs::path file = write(header_of("1.jpg", kLarge));
+  fs::resize_file(file, 512 + kLarge);  // a hole
+  std::ofstream(file, std::ios::binary | std::ios::app) << rest;
+  TarReader reader(file);
+  TarSample sample;
+  ASSERT_TRUE(reader.next(sample));
+  ASSERT_TRUE(sample.error);
+  EXPECT_EQ(sample.error->code(), ErrorCode::too_large);
+  EXPECT_EQ(sample.files.at("jpg").capacity(), std::string().capacity());
+  EXPECT_EQ(sample.files.at("txt"), "one");
+  ASSERT_TRUE(reader.next(sample));
+  EXPECT_FALSE(sample.error);
+  EXPECT_EQ(sample.files.at("txt"), "two");
+  EXPECT_FALSE(reader.next(sample));
+  fs::resize_file(file, 512 + (kLarge / 2));
+  TarReader cut(file);
+  try {
+    ASSERT_TRUE(cut.next(sample));
+    EXPECT_TRUE(sample.error);
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::io);
+  }
+  EXPECT_FALSE(cut.next(sample));
 }
 
 TEST_F(TarSamples, DamagedOnes) {

@@ -237,6 +237,21 @@ class Recipe(CapFiltTest):
         self.assertTrue((folder / "00000/good.png").exists())
         self.assertFalse((folder / "out.png").exists() or (self.folder / "out.png").exists())
 
+    def test_a_file_in_a_tar_that_is_too_large(self):
+        good = SAMPLES[0].read_bytes()
+        shards = self.folder / "shards"
+        shards.mkdir()
+        large = tarfile.TarInfo("b.png")
+        large.size = (256 << 20) + 512
+        rest = write_tar(self.folder / "rest.tar", [("b.txt", b"a text"), ("c.png", good), ("c.txt", b"a text")])
+        with (shards / "00000.tar").open("wb") as file:
+            file.write(large.tobuf(tarfile.USTAR_FORMAT))
+            file.seek(large.size, os.SEEK_CUR)
+            file.write(rest.read_bytes())
+        self.succeed(shards, self.out, "--itm-threshold", "0")
+        self.assertEqual([(r["key"], r.get("error", {}).get("code")) for r in rows(self.out / "00000_records.jsonl")], [("b", "too_large"), ("c", None)])
+        self.assertNotIn("damaged", json.loads((self.out / "_stats.json").read_text()))
+
     def test_the_page_shows_texts_as_texts(self):
         data = self.lines(2)
         data.write_text(json.dumps({"image": "pictures/00000.png", "caption": "<script>alert('x')</script>"}) + "\n")

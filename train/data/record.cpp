@@ -284,6 +284,7 @@ Record record_of(TarSample sample, const std::string& shard, const DataOptions& 
                  std::uint64_t draw) {
   Record record;
   record.key = shard + ":" + sample.key;
+  if (sample.error) throw *sample.error;
   const auto picture = std::find_if(kPictureEndings.begin(), kPictureEndings.end(),
                                     [&](const char* e) { return sample.files.contains(e); });
   if (picture == kPictureEndings.end()) throw Error(ErrorCode::io, record.key + " has no picture");

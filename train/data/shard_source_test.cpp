@@ -96,6 +96,19 @@ TEST_F(ShardSourceTest, ProcessesShareThem) {
   EXPECT_THROW(source({0, 5, 1, 1}), Error);
 }
 
+TEST_F(ShardSourceTest, ASampleWithAFileThatIsTooLargeIsPassedOver) {
+  write_shards(1, 4);
+  data_.train = {(folder_ / "0.tar").string()};
+  const std::string command = "cd '" + (folder_ / "content0").string() +
+                              "' && truncate -s 300M 0-1.npy && tar --sparse --sort=name -cf '" +
+                              data_.train[0] + "' .";
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  data_.shuffle_buffer = 1;
+  const auto seen = take(*source()->open(0, 0), 4);
+  EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()),
+            (std::set<std::string>{"caption 0-0", "bad", "caption 0-2", "caption 0-3"}));
+}
+
 TEST_F(ShardSourceTest, DamagedShardsAndSamples) {
   write_shards(3, 4);
   data_.shuffle_buffer = 2;

@@ -36,7 +36,7 @@ class PartLoader {
   PartLoader(const CapFiltPlan& plan, const CapFiltWork& work, PairReader read)
       : plan_(plan), work_(work), read_(std::move(read)) {}
 
-  /// The next record, with the error of one that the output cannot hold; none at the end.
+  /// The next record, with the error of one that the output cannot hold; none at the end (false).
   bool next(PairRecord& record) {
     if (!read_(record)) return false;
     ++count_;
@@ -55,16 +55,27 @@ class PartLoader {
            !(work_.context.stop != nullptr && work_.context.stop->load())) {
       PairRecord record;
       if (!next(record)) break;
-      batch.inputs.push_back(input_of(record));
-      batch.records.push_back(std::move(record));
+      add(batch, std::move(record));
     }
     return batch;
   }
 
+  /// A record that was read by next().
+  void add(Batch& batch, PairRecord record) const {
+    batch.inputs.push_back(input_of(record));
+    batch.records.push_back(std::move(record));
+  }
+
+  /// Reads what the output is to hold, before the journal says that it is kept. Throws what
+  /// picture_bytes() throws.
+  void fetch(PairRecord& record) const {
+    if (plan_.copies_pictures() && !record.file.empty()) record.bytes = record.picture_bytes();
+  }
+
  private:
   void refuse_unwritable(PairRecord& record) {
+    if (!plan_.copies_pictures()) return;
     const bool folder = plan_.output() == PairOutput::folder;
-    if (!folder && plan_.output() != PairOutput::tars) return;
     const std::string unsafe = folder ? unsafe_below(record.name) : "";
     if (!unsafe.empty()) {
       record.error.emplace(ErrorCode::usage, unsafe);
@@ -77,7 +88,7 @@ class PartLoader {
     }
   }
 
-  CapFiltInput input_of(const PairRecord& record) const {
+  CapFiltInput input_of(PairRecord& record) const {
     CapFiltInput input;
     input.key = record.key;
     input.texts = record.texts;
@@ -85,9 +96,11 @@ class PartLoader {
     input.error = record.error;
     if (input.error) return input;
     try {
+      fetch(record);
       if (record.human) {
         std::error_code ignored;
-        if (record.file.empty() || fs::is_regular_file(record.file, ignored)) return input;
+        if (record.bytes || record.file.empty() || fs::is_regular_file(record.file, ignored))
+          return input;
       }
       const std::string bytes = record.picture_bytes();
       input.picture =
@@ -97,6 +110,7 @@ class PartLoader {
     } catch (const std::bad_alloc&) {
       input.error.emplace(ErrorCode::too_large, "out of memory");
     }
+    if (input.error) record.bytes.reset();
     return input;
   }
 
@@ -151,7 +165,7 @@ class PartRun {
     return std::async(std::launch::async, [this] { return loader_.load(); });
   }
 
-  /// Takes over what is in the journal.
+  /// Takes over what is in the journal, up to a picture that was kept and is gone since.
   void replay() {
     while (std::optional<Json> row = journal_.next()) {
       work_.context.check_stop();
@@ -162,8 +176,29 @@ class PartRun {
                                           " was begun: where " + in_quotes(known.key) + " was is " +
                                           in_quotes(record.key));
       }
+      if (known.verdict() == CapFiltVerdict::kept && !can_fetch(record)) {
+        do_anew(std::move(record));
+        return;
+      }
       keep(record, known, *row);
     }
+  }
+
+  bool can_fetch(PairRecord& record) const {
+    try {
+      loader_.fetch(record);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  /// The record whose row was read last; those behind it follow as if they had not been done.
+  void do_anew(PairRecord record) {
+    journal_.forget_last();
+    Batch batch;
+    loader_.add(batch, std::move(record));
+    process(batch);
   }
 
   void process(Batch& batch) {
@@ -183,8 +218,11 @@ class PartRun {
     statistics_.add(done);
     if (record.source_ends_here) damaged_ = record.error->what();
     samples_.consider(record, row, work_.images);
-    if (writer_ && done.verdict() == CapFiltVerdict::kept)
+    if (!writer_) return;
+    if (done.verdict() == CapFiltVerdict::kept)
       writer_->add(record, done.kept_texts(), dump(row));
+    else if (done.error && !record.error)
+      writer_->remove(record);  // a run that was killed may have had the picture
   }
 
   void finish() {

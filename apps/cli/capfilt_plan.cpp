@@ -106,7 +106,7 @@ void CapFiltPlan::choose_output(const std::string& kind) {
 /// Where parts lie while the work goes on.
 void CapFiltPlan::place(const std::vector<std::string>& in) {
   std::error_code ignored;
-  const bool folder = output_ == PairOutput::tars || output_ == PairOutput::folder;
+  const bool folder = copies_pictures();
   folder_ = output_ == PairOutput::tars     ? out_
             : output_ == PairOutput::folder ? out_ / ".capfilt"
                                             : fs::path(out_.string() + ".parts");
@@ -145,7 +145,7 @@ fs::path CapFiltPlan::file_of(const CapFiltPart& part, const char* ending) const
 }
 
 fs::path CapFiltPlan::total(const std::string& what) const {
-  if (output_ == PairOutput::tars || output_ == PairOutput::folder) return out_ / ("_" + what);
+  if (copies_pictures()) return out_ / ("_" + what);
   return out_.parent_path() / (out_.stem().string() + "_" + what);
 }
 

@@ -39,6 +39,10 @@ class CapFiltPlan {
   explicit CapFiltPlan(const CapFiltFiles& files);
 
   PairOutput output() const { return output_; }
+  /// Whether pictures are copied to `out`, and not named there.
+  bool copies_pictures() const {
+    return output_ == PairOutput::tars || output_ == PairOutput::folder;
+  }
   const std::filesystem::path& out() const { return out_; }
   const std::vector<CapFiltPart>& parts() const { return parts_; }
   std::size_t sources() const { return sources_.size(); }

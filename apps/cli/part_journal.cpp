@@ -39,7 +39,8 @@ std::optional<Json> PartJournal::next() {
   if (in_.is_open() && std::getline(in_, line) && !in_.eof()) {
     try {
       Json row = parse_json(line, part_.string());
-      whole_ += line.size() + 1;
+      last_ = line.size() + 1;
+      whole_ += last_;
       return row;
     } catch (const Error&) {
       // What a crash of the machine left: the part goes on from here.
@@ -47,6 +48,11 @@ std::optional<Json> PartJournal::next() {
   }
   if (!out_.is_open()) begin_appending();
   return std::nullopt;
+}
+
+void PartJournal::forget_last() {
+  whole_ -= last_;
+  begin_appending();
 }
 
 void PartJournal::begin_appending() {

@@ -19,7 +19,11 @@ class PartJournal {
 
   /// The next row that was written before; none when there is no other that is whole.
   std::optional<Json> next();
-  /// The row is not with the system before flush(). Not before next() said that there is none.
+  /// The row that next() gave last, and those behind it, are cut off; there is no next one.
+  /// Throws Error{io}.
+  void forget_last();
+  /// The row is not with the system before flush(). Not before next() said that there is none,
+  /// or forget_last().
   /// Throw Error{io}.
   void append(const std::string& row);
   void flush();
@@ -32,6 +36,7 @@ class PartJournal {
   std::ifstream in_;
   std::ofstream out_;
   std::uintmax_t whole_ = 0;  ///< bytes of the rows that were read
+  std::uintmax_t last_ = 0;   ///< of the last of them
 };
 
 /// Held by the one worker that does a part. Another that comes gets nothing.

@@ -63,6 +63,7 @@ PairReader read_tar(const std::string& file, bool human) {
 
 std::string PairRecord::picture_bytes() const {
   if (file.empty()) return sample.files.at(picture);
+  if (bytes) return *bytes;
   return read_file(file, kMaxPicture);
 }
 

@@ -16,14 +16,15 @@ namespace blip {
 
 /// A picture and the texts that came with it, wherever they lie.
 struct PairRecord {
-  std::string name;                ///< of the picture or sample, as its source has it
-  std::string key;                 ///< the same in valid UTF-8
-  std::optional<std::int64_t> id;  ///< where the source states one
-  std::vector<std::string> texts;  ///< not blank, without white space around them, valid UTF-8
-  bool human = false;              ///< people wrote the texts for this picture
-  std::filesystem::path file;      ///< of the picture; empty: it is in `sample`
-  TarSample sample;                ///< of a tar
-  std::string picture;             ///< ending of the picture in `sample`
+  std::string name;                  ///< of the picture or sample, as its source has it
+  std::string key;                   ///< the same in valid UTF-8
+  std::optional<std::int64_t> id;    ///< where the source states one
+  std::vector<std::string> texts;    ///< not blank, without white space around them, valid UTF-8
+  bool human = false;                ///< people wrote the texts for this picture
+  std::filesystem::path file;        ///< of the picture; empty: it is in `sample`
+  TarSample sample;                  ///< of a tar
+  std::string picture;               ///< ending of the picture in `sample`
+  std::optional<std::string> bytes;  ///< of `file`, where somebody has read it before
   bool shares_sidecar = false;  ///< another picture before it has the same name but for the ending
   std::optional<Error> error;   ///< why the record cannot be used
   bool source_ends_here = false;  ///< with an error: what comes after cannot be read

@@ -49,6 +49,8 @@ class TarPairWriter final : public PairWriter {
     ++count_;
   }
 
+  void remove(const PairRecord&) override {}  // the tar is begun anew
+
   void finish() override { tar_.finish(); }
 
  private:
@@ -64,17 +66,28 @@ class FolderPairWriter final : public PairWriter {
 
   void add(const PairRecord& record, std::span<const std::string> texts,
            const std::string&) override {
-    std::string name = record.name;
-    if (record.file.empty()) name += "." + record.picture;
-    fs::path file = folder_ / name;
+    fs::path file = place_of(record);
     write(file, record.picture_bytes());
     // Last: a picture with its texts is whole.
     write(file.replace_extension(".txt"), lines_of(texts));
   }
 
+  void remove(const PairRecord& record) override {
+    std::error_code ignored;
+    fs::path file = place_of(record);
+    fs::remove(file, ignored);
+    fs::remove(file.replace_extension(".txt"), ignored);
+  }
+
   void finish() override {}
 
  private:
+  fs::path place_of(const PairRecord& record) const {
+    std::string name = record.name;
+    if (record.file.empty()) name += "." + record.picture;
+    return folder_ / name;
+  }
+
   void write(const fs::path& file, std::string_view content) {
     std::error_code error;
     fs::create_directories(file.parent_path(), error);

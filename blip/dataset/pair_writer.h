@@ -16,6 +16,8 @@ class PairWriter {
   /// `notes` is JSON about the record. Throws Error{io}; what reading the picture throws.
   virtual void add(const PairRecord& record, std::span<const std::string> texts,
                    const std::string& notes) = 0;
+  /// Removes what an earlier writer left of a record that this one is not given.
+  virtual void remove(const PairRecord& record) = 0;
   /// Everything is with the system when this returns. Throws Error{io}.
   virtual void finish() = 0;
 };

@@ -167,6 +167,8 @@ TEST_F(Pairs, FoldersAreWrittenBelowTheirRoot) {
   writer->add(records.front(), Texts{"one", "two"}, "{}");
   EXPECT_EQ(read_file(folder_ / "out/sub/a.jpg", 10), "A");
   EXPECT_EQ(read_file(folder_ / "out/sub/a.txt", 10), "one\ntwo\n");
+  writer->remove(records.front());
+  EXPECT_TRUE(fs::is_empty(folder_ / "out/sub"));
   EXPECT_EQ(unsafe_below("a/..b/c.jpg"), "");
   for (const char* name : {"../a.jpg", "a/../../b.jpg", "/a.jpg", ""})
     EXPECT_NE(unsafe_below(name), "") << name;

@@ -252,6 +252,19 @@ class Recipe(CapFiltTest):
         self.assertEqual([(r["key"], r.get("error", {}).get("code")) for r in rows(self.out / "00000_records.jsonl")], [("b", "too_large"), ("c", None)])
         self.assertNotIn("damaged", json.loads((self.out / "_stats.json").read_text()))
 
+    def test_human_pictures_that_cannot_be_copied(self):
+        data = self.lines(2)
+        human = self.folder / "human.jsonl"
+        human.write_text("".join(json.dumps({"image": f"pictures/{name}", "caption": "by a person"}) + "\n" for name in ("huge.png", "00000.png")))
+        with (self.folder / "pictures/huge.png").open("wb") as file:
+            file.truncate((1 << 30) + 1)
+        self.succeed(data, self.out, "--to", "tar", "--human", human, "--itm-threshold", "0")
+        records = rows(self.out / "human_000000_records.jsonl")
+        self.assertEqual([(r["status"], r.get("error", {}).get("code")) for r in records], [("failed", "too_large"), ("kept", None)])
+        self.assertEqual(self.books(self.out / "_stats.json")["kept"], 3)
+        self.succeed(data, self.out / "named.jsonl", "--human", human, "--itm-threshold", "0")
+        self.assertEqual(self.books(self.out / "named_stats.json")["kept"], 4)
+
     def test_the_page_shows_texts_as_texts(self):
         data = self.lines(2)
         data.write_text(json.dumps({"image": "pictures/00000.png", "caption": "<script>alert('x')</script>"}) + "\n")
@@ -365,6 +378,25 @@ class Jobs(CapFiltTest):
         self.timed(self.folder / "pictures", self.out / "a", "--part-size", "20")
         self.killed(self.folder / "pictures", "b", "--part-size", "20")
         self.assertEqual(tree(self.out / "a"), tree(self.out / "b"))
+
+    def test_pictures_that_are_gone_when_their_part_goes_on(self):
+        self.lines(6)
+        pictures = self.folder / "pictures"
+        (pictures / "metadata.jsonl").write_text("".join(json.dumps({"file_name": f"{i:05}.png", "text": "a text"}) + "\n" for i in range(6)))
+        for kind in ("tar", "folder"):
+            options = ["--to", kind, "--part-size", "3", "--itm-threshold", "0"]
+            out = self.out / kind
+            self.succeed(pictures, out, *options, "--shard", "0/2")
+            next(out.rglob("000000_stats.json")).unlink()  # as if a kill had come before it
+            for name in ("00001.png", "00002.png"):
+                (pictures / name).rename(self.folder / name)
+            self.succeed(pictures, out, *options)
+            self.assertEqual(self.books(out / "_stats.json"), {"in": 6, "kept": 4, "dropped": 0, "failed": 2, "human": 0})
+            self.succeed(pictures, self.out / "anew", *options)
+            self.assertEqual(tree(out), tree(self.out / "anew"))
+            shutil.rmtree(self.out / "anew")
+            for name in ("00001.png", "00002.png"):
+                (self.folder / name).rename(pictures / name)
 
     def test_stopping_says_how_to_go_on(self):
         data = self.lines(400)

@@ -1,5 +1,7 @@
 #include <cstdio>
+#include <string>
 #include <system_error>
+#include <unordered_set>
 
 #include "apps/cli/caption_store.h"
 #include "blip/base/error.h"
@@ -34,17 +36,24 @@ class ListStore : public CaptionStore {
     if (picture.path.empty())
       throw Error(ErrorCode::usage,
                   "a picture on standard input has no name for " + file_.string());
-    return !list_.has(name_of(picture));
+    const std::string name = name_of(picture);
+    if (list_.has(name)) return false;
+    if (flags_.overwrite) unwritten_.insert(name);
+    return true;
   }
 
   bool write(const PictureInput& picture, const std::vector<std::string>& captions) override {
     const std::string tags = words_.needs_tags() ? text_beside(picture.path, flags_.tags) : "";
-    list_.append(name_of(picture), words_.texts(picture, tags, captions));
+    const std::string name = name_of(picture);
+    list_.append(name, words_.texts(picture, tags, captions));
+    unwritten_.erase(name);
     return true;
   }
 
   void finish() override {
     if (!flags_.overwrite) return;
+    // What failed keeps what it had.
+    if (!unwritten_.empty()) list_.take_over(file_, unwritten_);
     std::error_code error;
     fs::rename(written_file(), file_, error);
     if (error)
@@ -66,6 +75,7 @@ class ListStore : public CaptionStore {
   fs::path file_;
   fs::path folder_;
   CaptionList list_;
+  std::unordered_set<std::string> unwritten_;  ///< pictures that are to be captioned anew
 };
 
 }  // namespace

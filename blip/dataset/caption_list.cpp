@@ -25,6 +25,8 @@ bool is_there(const std::filesystem::path& file) {
   return std::filesystem::exists(std::filesystem::symlink_status(file, ignored));
 }
 
+using TakeRow = std::function<void(const std::string&, std::string_view)>;
+
 constexpr std::size_t kMaxBytes = std::size_t{8} << 30;
 constexpr std::string_view kHeader = "file_name,text\n";
 
@@ -64,7 +66,7 @@ bool is_part_of_record(std::string_view tail) {
   return true;
 }
 
-ListedPictures read_lines(std::string_view content, const std::string& where) {
+ListedPictures read_lines(std::string_view content, const std::string& where, const TakeRow& take) {
   ListedPictures listed;
   for (std::size_t number = 1; listed.whole < content.size(); ++number) {
     const std::size_t newline = content.find('\n', listed.whole);
@@ -75,6 +77,7 @@ ListedPictures read_lines(std::string_view content, const std::string& where) {
       if (!name && last && is_part_of_line(line)) break;
       if (!name) fail_row(number, where, "an object with a \"file_name\"");
       listed.names.insert(*name);
+      if (take) take(*name, line);
     }
     listed.whole = last ? content.size() : newline + 1;
     listed.lacks_newline = last;
@@ -82,7 +85,8 @@ ListedPictures read_lines(std::string_view content, const std::string& where) {
   return listed;
 }
 
-ListedPictures read_records(std::string_view content, const std::string& where) {
+ListedPictures read_records(std::string_view content, const std::string& where,
+                            const TakeRow& take) {
   ListedPictures listed;
   if (kHeader.starts_with(content)) {  // or a part of it
     listed.whole = content == kHeader ? content.size() : 0;
@@ -100,7 +104,10 @@ ListedPictures read_records(std::string_view content, const std::string& where) 
     const bool closed = record.newline || !rest.starts_with('"') || rest.ends_with('"');
     if (!record.newline && (!fits || !closed) && is_part_of_record(rest)) break;
     if (!(fits && closed) && !blank) fail_row(number, where, "two fields: a file's name, a text");
-    if (number > 0 && fits) listed.names.insert(fields[0]);
+    if (number > 0 && fits) {
+      listed.names.insert(fields[0]);
+      if (take) take(fields[0], content.substr(listed.whole, record.end - listed.whole));
+    }
     listed.whole = record.end;
     listed.lacks_newline = !record.newline;
   }
@@ -122,8 +129,10 @@ std::string row_of(const std::string& name, std::span<const std::string> caption
 
 }  // namespace
 
-ListedPictures read_listed(std::string_view content, ListForm form, const std::string& where) {
-  return form == ListForm::jsonl ? read_lines(content, where) : read_records(content, where);
+ListedPictures read_listed(std::string_view content, ListForm form, const std::string& where,
+                           const TakeRow& take) {
+  return form == ListForm::jsonl ? read_lines(content, where, take)
+                                 : read_records(content, where, take);
 }
 
 CaptionList::CaptionList(std::filesystem::path file, ListForm form)
@@ -176,6 +185,20 @@ bool CaptionList::has(const std::string& name) const {
 void CaptionList::append(const std::string& name, std::span<const std::string> captions) {
   write(row_of(name, captions, form_));
   listed_.names.insert(name);
+}
+
+void CaptionList::take_over(const std::filesystem::path& from,
+                            const std::unordered_set<std::string>& names) {
+  if (!is_there(from)) return;
+  std::string rows;
+  read_listed(read_file(from, kMaxBytes), form_, from.string(),
+              [&](const std::string& name, std::string_view row) {
+                if (!names.contains(name)) return;
+                listed_.names.insert(name);
+                rows += row;
+                if (!row.ends_with('\n')) rows += '\n';
+              });
+  write(rows);
 }
 
 void CaptionList::write(std::string_view bytes) {

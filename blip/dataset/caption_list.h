@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -22,9 +23,12 @@ struct ListedPictures {
   bool lacks_newline = false;  ///< after the last whole row
 };
 
-/// Reads a list's content; `where` names it in messages. A last row that was not written whole is
-/// no error. Throws Error{io} for any other that is no row of such a list.
-ListedPictures read_listed(std::string_view content, ListForm form, const std::string& where);
+/// Reads a list's content; `where` names it in messages, `take` (which may be empty) gets each row
+/// as it is. A last row that was not written whole is no error. Throws Error{io} for any other that
+/// is no row of such a list.
+ListedPictures read_listed(
+    std::string_view content, ListForm form, const std::string& where,
+    const std::function<void(const std::string& name, std::string_view row)>& take = {});
 
 /// A list on disk that rows are appended to. One process at a time.
 class CaptionList {
@@ -46,6 +50,10 @@ class CaptionList {
   /// The row is with the system, whole, when this returns; where that fails the file is as it was.
   /// Bytes of captions that are not UTF-8 become U+FFFD. Throws Error{io}.
   void append(const std::string& name, std::span<const std::string> captions);
+
+  /// Appends the rows that the list `from`, of the same form, has of `names`, as they are; none
+  /// where there is no `from`. Throws Error{io, too_large}.
+  void take_over(const std::filesystem::path& from, const std::unordered_set<std::string>& names);
 
  private:
   void open_list();

@@ -96,6 +96,27 @@ TEST_F(CaptionListTest, AnotherHandsLastRowIsKept) {
   EXPECT_EQ(content().back(), '\n');
 }
 
+TEST_F(CaptionListTest, RowsOfAnotherListAreTakenOverAsTheyAre) {
+  const fs::path old = file_.string() + ".old";
+  const Texts caption = {"new"};
+  const auto taken = [&](const std::string& rows, ListForm form) {
+    std::ofstream(old, std::ios::binary) << rows;
+    fs::remove(file_);
+    CaptionList list(file_, form);
+    list.append("a", caption);
+    list.take_over(old, {"b", "c"});
+    EXPECT_TRUE(list.has("b") && !list.has("c") && !list.has("z"));
+    return content();
+  };
+  const std::string row = "{\"text\": \"mine\", \"file_name\": \"b\", \"score\": 1}";
+  EXPECT_EQ(taken("{\"file_name\": \"a\"}\n{\"file_name\": \"z\"}\n" + row, ListForm::jsonl),
+            "{\"file_name\":\"a\",\"text\":\"new\"}\n" + row + "\n");
+  EXPECT_EQ(taken("file_name,text\na,old\nb,\"mi\nne\"\r\nz,other\n", ListForm::csv),
+            "file_name,text\n\"a\",\"new\"\nb,\"mi\nne\"\r\n");
+  fs::remove(old);
+  CaptionList(file_, ListForm::csv).take_over(old, {"b"});
+}
+
 TEST_F(CaptionListTest, Refuses) {
   const auto message = [](std::string_view text, ListForm form) -> std::string {
     try {

@@ -148,6 +148,19 @@ class Lists(FolderTest):
         self.assertEqual([r["text"] for r in self.rows()], ["from before", CRABS_CAPTION])
         self.assertEqual(sorted(p.name for p in self.photos.iterdir()), ["a.png", "b.png", "metadata.jsonl"])
 
+    def test_overwriting_keeps_the_rows_of_what_failed(self):
+        self.copy("a.png", "b.png")
+        (self.photos / "b.png").write_bytes(CRABS.read_bytes()[:200])
+        mine = '{"text": "mine", "file_name": "b.png", "score": 1}\n'
+        metadata = self.photos / "metadata.jsonl"
+        metadata.write_text('{"file_name": "a.png", "text": "old"}\n' + mine + '{"file_name": "z.png", "text": "other"}\n')
+        self.assertEqual(run("caption", self.photos, "--metadata", metadata, "--overwrite").returncode, 1)
+        self.assertEqual((self.rows()[0]["text"], metadata.read_text().splitlines(keepends=True)[1:]), (CRABS_CAPTION, [mine]))
+        table = self.photos / "c.csv"
+        table.write_text('file_name,text\nb.png,mine\na.png,old\n')
+        self.assertEqual(run("caption", self.photos, "--csv", table, "--overwrite").returncode, 1)
+        self.assertEqual(table.read_text(), f'file_name,text\n"a.png","{CRABS_CAPTION}"\nb.png,mine\n')
+
     def test_several_captions_are_a_list(self):
         self.copy("a.png")
         self.caption("--metadata", self.photos / "m.jsonl", "--num-beams", "3", "--num-return-sequences", "2")

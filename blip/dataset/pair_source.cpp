@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 #include <string_view>
+#include <tuple>
+#include <unordered_map>
 #include <unordered_set>
 #include <utility>
 
@@ -59,6 +62,21 @@ PairReader read_tar(const std::string& file, bool human) {
   };
 }
 
+/// Takes the row in a line of `file`. A bad one has its error, and its key is the line's number.
+void take_line(PairRecord& record, std::string_view line, std::size_t number,
+               const std::string& file) {
+  const std::string key = "line " + std::to_string(number);
+  const std::string where = key + " of " + file;
+  try {
+    if (line.size() > kMaxLine) throw Error(ErrorCode::too_large, where + " is over 16 MiB");
+    take_row(record, line, where);
+    record.key = valid_utf8(record.name);
+  } catch (const Error& e) {
+    record.error = e;
+    record.key = key;
+  }
+}
+
 }  // namespace
 
 std::string PairRecord::picture_bytes() const {
@@ -66,19 +84,6 @@ std::string PairRecord::picture_bytes() const {
   if (bytes) return *bytes;
   return read_file(file, kMaxPicture);
 }
-
-/// A folder, or a document that is in memory.
-struct PairSource::Listing {
-  std::vector<CaptionedImage> images;
-  bool sidecars = false;       ///< captions are beside the pictures, and read when their turn comes
-  std::vector<bool> repeated;  ///< whether a picture before has the same name but for the ending
-
-  void find_repeated() {
-    std::unordered_set<std::string> seen;
-    for (const CaptionedImage& image : images)
-      repeated.push_back(!seen.insert(fs::path(image.file).replace_extension().string()).second);
-  }
-};
 
 /// Lines of a mapped file, and where each part begins.
 struct PairSource::Lines {
@@ -101,6 +106,44 @@ struct PairSource::Lines {
   }
 };
 
+/// A folder, or a document that is in memory.
+struct PairSource::Listing {
+  std::vector<CaptionedImage> images;
+  bool sidecars = false;       ///< captions are beside the pictures, and read when their turn comes
+  std::vector<bool> repeated;  ///< whether a picture before has the same name but for the ending
+  /// Keys and errors of lines that are no rows, by the places that they have among `images`.
+  std::map<std::size_t, std::pair<std::string, Error>> bad;
+
+  /// A picture that comes again gets the texts of all its rows.
+  static Listing of_rows(const Lines& lines) {
+    Listing listing;
+    std::unordered_map<std::string, std::size_t> place_of;
+    for (std::size_t at = 0, number = 1; at < lines.text().size(); ++number) {
+      const std::string_view line = lines.next(at);
+      if (is_blank(line)) continue;
+      PairRecord row;
+      take_line(row, line, number, lines.name);
+      const std::size_t place = listing.images.size();
+      if (row.error) {
+        listing.bad.try_emplace(place, row.key, *row.error);
+        listing.images.emplace_back();
+        continue;
+      }
+      const auto [known, added] = place_of.try_emplace(row.name, place);
+      if (added) listing.images.push_back({0, row.name, {}});
+      std::vector<std::string>& texts = listing.images[known->second].captions;
+      texts.insert(texts.end(), row.texts.begin(), row.texts.end());
+    }
+    return listing;
+  }
+
+  void find_repeated() {
+    std::unordered_set<std::string> seen;
+    for (const CaptionedImage& image : images)
+      repeated.push_back(!seen.insert(fs::path(image.file).replace_extension().string()).second);
+  }
+};
+
 PairSource PairSource::open(const std::string& in, const PairSourceOptions& options) {
   PairSource source;
   std::error_code ignored;
@@ -116,13 +159,15 @@ PairSource PairSource::open(const std::string& in, const PairSourceOptions& opti
     return source;
   }
   Listing listing;
-  listing.sidecars = folder && !fs::exists(fs::path(in) / "metadata.jsonl", ignored);
-  if (listing.sidecars) {
+  const fs::path rows = fs::path(in) / "metadata.jsonl";
+  if (!folder) {
+    listing.images = read_captions(in, "", MissingId::numbered);
+  } else if (fs::exists(rows, ignored)) {
+    listing = Listing::of_rows({MappedFile::open(rows), rows.string(), {}, {}});
+  } else {
+    listing.sidecars = true;
     for (const fs::path& picture : pictures_in(in, true))
       listing.images.push_back({0, picture.lexically_relative(in).string(), {}});
-  } else {
-    listing.images =
-        folder ? read_captioned_folder(in) : read_captions(in, "", MissingId::numbered);
   }
   source.kind_ = folder ? PairKind::folder : PairKind::list;
   listing.find_repeated();
@@ -165,6 +210,11 @@ void PairSource::open_list(std::shared_ptr<const Listing> listing,
       record = {};
       record.human = human;
       if (at == end) return false;
+      if (const auto bad = listing->bad.find(at); bad != listing->bad.end()) {
+        std::tie(record.key, record.error) = bad->second;
+        ++at;
+        return true;
+      }
       record.shares_sidecar = listing->repeated[at];
       const CaptionedImage& image = listing->images[at++];
       if (ids) record.id = image.id;
@@ -211,16 +261,8 @@ void PairSource::open_lines(const fs::path& file, const PairSourceOptions& optio
         line_number = number++;
       } while (is_blank(line));
       --left;
-      const std::string where = "line " + std::to_string(line_number) + " of " + shared->name;
-      try {
-        if (line.size() > kMaxLine) throw Error(ErrorCode::too_large, where + " is over 16 MiB");
-        take_row(record, line, where);
-        record.key = valid_utf8(record.name);
-        record.file = images / record.name;
-      } catch (const Error& e) {
-        record.error = e;
-        record.key = "line " + std::to_string(line_number);
-      }
+      take_line(record, line, line_number, shared->name);
+      if (!record.error) record.file = images / record.name;
       return true;
     };
   };

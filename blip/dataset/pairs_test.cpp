@@ -90,6 +90,26 @@ TEST_F(Pairs, LinesAreRecordsAndBadOnesHaveTheirError) {
   }
 }
 
+TEST_F(Pairs, RowsOfAFolderAreRecordsAndBadOnesHaveTheirError) {
+  write("in/metadata.jsonl",
+        "{\"file_name\": \"a.jpg\", \"text\": \"x\"}\n\nnonsense\n"
+        "{\"file_name\": \"b.jpg\", \"text\": [\"y\"]}\n{\"file_name\": 3}\n"
+        "{\"file_name\": \"a.jpg\", \"text\": \"again\"}\n{\"file_name\": \"b.png\"}");
+  for (const std::size_t size : {1u, 2u, 1000u}) {
+    const PairSource source = PairSource::open((folder_ / "in").string(), {"", size, false});
+    EXPECT_EQ(source.kind(), PairKind::folder);
+    const auto records = all(source);
+    ASSERT_EQ(records.size(), 5u);
+    EXPECT_EQ(records[0].texts, (Texts{"x", "again"}));
+    EXPECT_EQ(records[0].file, folder_ / "in/a.jpg");
+    EXPECT_EQ(records[1].key, "line 3");
+    EXPECT_EQ(records[1].error->code(), ErrorCode::io);
+    EXPECT_EQ(records[2].key, "b.jpg");
+    EXPECT_EQ(records[3].key, "line 5");
+    EXPECT_TRUE(records[4].shares_sidecar && !records[4].error);
+  }
+}
+
 TEST_F(Pairs, CocoKeepsItsIds) {
   const std::string file = write(
       "coco.json",

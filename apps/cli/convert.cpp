@@ -103,13 +103,13 @@ class TrialFolder {
 Smoothing calibrate(const Engine& engine, std::span<const Image> pictures, Progress& progress,
                     const Context& context) {
   const ImageProcessor& processor = engine.image_processor();
-  const int size = processor.config().height;
+  const int height = processor.config().height, width = processor.config().width;
   SmoothingSearch search(engine.checkpoint());
-  std::vector<float> pixel_values(3 * static_cast<std::size_t>(size) *
-                                  static_cast<std::size_t>(size));
+  std::vector<float> pixel_values(3 * static_cast<std::size_t>(height) *
+                                  static_cast<std::size_t>(width));
   for (std::size_t i = 0; i < pictures.size(); ++i) {
     processor.process(pictures[i], pixel_values.data());
-    search.observe(pixel_values, size, context);
+    search.observe(pixel_values, height, width, context);
     progress.update(i + 1);
   }
   return search.choose(context);

@@ -123,7 +123,7 @@ TEST_F(Conversion, SmoothingBringsInt8NearerToF32) {
   const int side = source().config.vision.image_size;
   SmoothingSearch search(source());
   EXPECT_THROW(search.choose({}), Error);
-  search.observe(pattern(side), side, {});
+  search.observe(pattern(side), side, side, {});
   ConversionOptions plain, smoothed;
   plain.precision = smoothed.precision = Precision::int8;
   smoothed.smoothing = search.choose({});

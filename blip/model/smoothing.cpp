@@ -67,17 +67,17 @@ bool sees_the_picture(const std::string& name, const BlipConfig& config) {
 SmoothingSearch::SmoothingSearch(const Checkpoint& checkpoint)
     : checkpoint_(checkpoint), vision_(checkpoint.config.vision, checkpoint.tensors) {}
 
-void SmoothingSearch::observe(std::span<const float> pixel_values, int size,
+void SmoothingSearch::observe(std::span<const float> pixel_values, int height, int width,
                               const Context& context) {
-  const auto width = static_cast<std::size_t>(vision_.config().hidden_size);
-  std::vector<float> image_embeds(static_cast<std::size_t>(vision_.num_tokens(size, size)) * width);
+  std::vector<float> image_embeds(static_cast<std::size_t>(vision_.num_tokens(height, width)) *
+                                  static_cast<std::size_t>(vision_.config().hidden_size));
   const Probe probe = [&](std::string_view name, std::span<const float> values,
                           const Shape& shape) {
     if (name.ends_with(kInput) || name == kImageEmbeds) {
       add(std::string(name), values, static_cast<std::size_t>(shape.back()));
     }
   };
-  vision_.forward(pixel_values, size, size, image_embeds, context, probe);
+  vision_.forward(pixel_values, height, width, image_embeds, context, probe);
 }
 
 void SmoothingSearch::add(const std::string& name, std::span<const float> values,

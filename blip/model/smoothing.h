@@ -17,9 +17,9 @@ class SmoothingSearch {
  public:
   explicit SmoothingSearch(const Checkpoint& checkpoint);
 
-  /// Adds what the layers see of a picture. `pixel_values` [3, size, size]. Throws
+  /// Adds what the layers see of a picture. `pixel_values` [3, height, width]. Throws
   /// Error{cancelled}.
-  void observe(std::span<const float> pixel_values, int size, const Context& context);
+  void observe(std::span<const float> pixel_values, int height, int width, const Context& context);
 
   /// Throws Error{usage} when no picture was seen, Error{cancelled}.
   Smoothing choose(const Context& context) const;

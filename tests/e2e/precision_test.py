@@ -43,6 +43,13 @@ class Precision(CommandTest):
         self.assertEqual(self.succeed("caption", CRABS, "-m", out), CRABS_CAPTION + "\n")
         self.fail_with(2, "caption", CRABS, "-m", out, "--precision", "f32", says="int8")
 
+    def test_quantize_squashes_pictures_as_the_preprocessor_says(self):
+        wide = self.model_copy()
+        config = json.loads((wide / "preprocessor_config.json").read_text())
+        config["size"] = {"height": 64, "width": 256}
+        (wide / "preprocessor_config.json").write_text(json.dumps(config))
+        self.succeed("quantize", wide, self.folder / "int8", "--calibrate", SAMPLES, "--force")
+
     def test_quantize_needs_two_pictures(self):
         self.fail_with(2, "quantize", MODEL, self.folder / "out", "--calibrate", CRABS, says="two pictures")
         self.assertEqual(list(self.folder.iterdir()), [])

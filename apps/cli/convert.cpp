@@ -1,10 +1,8 @@
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
-#include <system_error>
 #include <vector>
 
 #include "apps/cli/commands.h"
@@ -14,14 +12,13 @@
 #include "apps/cli/progress.h"
 #include "apps/cli/stop.h"
 #include "blip/base/error.h"
+#include "blip/base/file.h"
 #include "blip/image/image_processor.h"
 #include "blip/model/conversion.h"
 #include "blip/model/smoothing.h"
 
 namespace blip::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct ConvertFlags {
   std::string model;
@@ -69,37 +66,6 @@ std::vector<Image> calibration_pictures(const QuantizeFlags& flags) {
   return pictures;
 }
 
-/// A folder that is removed again unless it was renamed.
-class TrialFolder {
- public:
-  explicit TrialFolder(const std::string& output) : path_(output + ".trial"), output_(output) {
-    std::error_code ignored;
-    if (fs::exists(output_, ignored)) {
-      throw Error(ErrorCode::usage, output + " exists already");
-    }
-    fs::remove_all(path_, ignored);
-  }
-  ~TrialFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  TrialFolder(const TrialFolder&) = delete;
-  TrialFolder& operator=(const TrialFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-  void keep() {
-    std::error_code error;
-    fs::rename(path_, output_, error);
-    if (error) {
-      throw Error(ErrorCode::io, "cannot write " + output_.string() + ": " + error.message());
-    }
-  }
-
- private:
-  fs::path path_;
-  fs::path output_;
-};
-
 Smoothing calibrate(const Engine& engine, std::span<const Image> pictures, Progress& progress,
                     const Context& context) {
   const ImageProcessor& processor = engine.image_processor();
@@ -120,7 +86,7 @@ Smoothing calibrate(const Engine& engine, std::span<const Image> pictures, Progr
 int quantize(const QuantizeFlags& flags) {
   install_stop_handler();
   const Context context{flags.num_threads, &stop_requested()};
-  TrialFolder trial(flags.output);
+  NewFolder out(flags.output);
   const Engine reference = Engine::load(flags.model, flags.engine);
   const std::vector<Image> pictures = calibration_pictures(flags);
   const std::span<const Image> first(pictures.data(), pictures.size() / 2);
@@ -129,11 +95,11 @@ int quantize(const QuantizeFlags& flags) {
   ConversionOptions options;
   options.precision = Precision::int8;
   options.smoothing = calibrate(reference, first, progress, context);
-  write_converted(reference.checkpoint(), options, trial.path());
+  write_converted(reference.checkpoint(), options, out.path());
 
   CaptionOptions captioning;
   captioning.generation = reference.default_generation();
-  const EngineComparison comparison(reference, Engine::load(trial.path(), flags.engine), "",
+  const EngineComparison comparison(reference, Engine::load(out.path(), flags.engine), "",
                                     captioning);
   std::vector<PictureComparison> results;
   for (const Image& picture : std::span(pictures).subspan(first.size())) {
@@ -147,8 +113,8 @@ int quantize(const QuantizeFlags& flags) {
     std::fprintf(stderr, "blip: nothing was written (--force writes it all the same)\n");
     return 1;
   }
-  write_report(to_json(summary), trial.path());
-  trial.keep();
+  write_report(to_json(summary), out.path());
+  out.give_name();
   return 0;
 }
 

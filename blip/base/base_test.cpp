@@ -229,6 +229,22 @@ TEST_F(FileTest, WriteFileReportsWhatItCannotReplace) {
   EXPECT_EQ(files(), 1u);
 }
 
+TEST_F(FileTest, NewFolderAppearsWholeOrNotAtAll) {
+  {
+    const NewFolder left(folder_ / "a");
+    EXPECT_EQ(left.path().parent_path(), folder_);
+    EXPECT_EQ(files(), 1u);
+  }
+  EXPECT_EQ(files(), 0u);
+  for (const char* name : {"a", "b/", "c/."}) NewFolder(folder_ / name).give_name();
+  EXPECT_EQ(files(), 3u);
+  NewFolder(folder_ / "a").give_name();
+  write("c/f", "");
+  EXPECT_EQ(error_of([&] { NewFolder(folder_ / "c"); }).code(), ErrorCode::usage);
+  EXPECT_EQ(error_of([&] { NewFolder(folder_ / "none" / "d"); }).code(), ErrorCode::io);
+  EXPECT_EQ(files(), 3u);
+}
+
 TEST_F(FileTest, MappedFileOutlivesItsName) {
   const auto file = write("f", "content");
   auto mapped = MappedFile::open(file);

@@ -69,6 +69,12 @@ class TemporaryFile {
   throw Error(ErrorCode::io, "cannot write " + file.string() + ": " + reason);
 }
 
+/// Absolute: beside "." is not in it.
+std::filesystem::path without_final_slash(const std::filesystem::path& folder) {
+  const std::filesystem::path path = std::filesystem::absolute(folder).lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& file, std::size_t max_bytes) {
@@ -114,6 +120,36 @@ void write_file_as(const std::filesystem::path& file, const std::filesystem::pat
   std::error_code error;
   std::filesystem::rename(temporary, file, error);
   if (error) fail_write(file, error.message());
+}
+
+NewFolder::NewFolder(const std::filesystem::path& target) : target_(without_final_slash(target)) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::exists(target_, error) && !(fs::is_directory(target_, error) && fs::is_empty(target_))) {
+    throw Error(ErrorCode::usage, target.string() + " exists already and is not empty");
+  }
+  std::string pattern = target_.string() + ".XXXXXX";
+  if (mkdtemp(pattern.data()) == nullptr) {
+    throw Error(ErrorCode::io,
+                "cannot make a folder beside " + target.string() + ": " + std::strerror(errno));
+  }
+  path_ = pattern;
+  fs::permissions(path_,
+                  fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read |
+                      fs::perms::others_exec,
+                  fs::perm_options::add, error);
+}
+
+NewFolder::~NewFolder() {
+  std::error_code ignored;
+  if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+}
+
+void NewFolder::give_name() {
+  std::error_code error;
+  std::filesystem::rename(path_, target_, error);
+  if (error) fail_write(target_, error.message());
+  path_.clear();
 }
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& file) {

@@ -25,6 +25,24 @@ void write_file(const std::filesystem::path& file, const std::function<void(std:
 void write_file_as(const std::filesystem::path& file, const std::filesystem::path& temporary,
                    const std::function<void(std::ostream&)>& write);
 
+/// A folder of its own beside `target` until it is given that name; else it is removed again.
+class NewFolder {
+ public:
+  /// Throws Error{usage} when `target` exists and is not an empty folder, Error{io}.
+  explicit NewFolder(const std::filesystem::path& target);
+  ~NewFolder();
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  /// Once. Throws Error{io}.
+  void give_name();
+
+ private:
+  std::filesystem::path target_;
+  std::filesystem::path path_;
+};
+
 /// A read-only memory map of a regular file. The bytes live as long as any copy of the pointer.
 class MappedFile {
  public:

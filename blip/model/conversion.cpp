@@ -1,9 +1,5 @@
 #include "blip/model/conversion.h"
 
-#include <unistd.h>
-
-#include <cstring>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -114,49 +110,6 @@ Json config_json(const Checkpoint& checkpoint) {
   if (checkpoint.family == CheckpointFamily::authors) config["blip_family"] = "authors";
   return config;
 }
-
-/// A folder that is removed again unless it was given its name.
-class NewFolder {
- public:
-  explicit NewFolder(const fs::path& target) : target_(target) {
-    std::error_code error;
-    if (fs::exists(target, error) && !(fs::is_directory(target, error) && fs::is_empty(target))) {
-      throw Error(ErrorCode::usage, target.string() + " exists already and is not empty");
-    }
-    std::string pattern = fs::absolute(target).lexically_normal().string();
-    while (pattern.size() > 1 && pattern.back() == '/') pattern.pop_back();
-    pattern += ".XXXXXX";
-    if (mkdtemp(pattern.data()) == nullptr) {
-      throw Error(ErrorCode::io,
-                  "cannot make a folder beside " + target.string() + ": " + std::strerror(errno));
-    }
-    path_ = pattern;
-    fs::permissions(path_,
-                    fs::perms::group_read | fs::perms::group_exec | fs::perms::others_read |
-                        fs::perms::others_exec,
-                    fs::perm_options::add, error);
-  }
-  ~NewFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  NewFolder(const NewFolder&) = delete;
-  NewFolder& operator=(const NewFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-  void give_name() {
-    std::error_code error;
-    fs::rename(path_, target_.has_filename() ? target_ : target_.parent_path(), error);
-    if (error) {
-      throw Error(ErrorCode::io, "cannot write " + target_.string() + ": " + error.message());
-    }
-    path_.clear();
-  }
-
- private:
-  fs::path target_;
-  fs::path path_;
-};
 
 }  // namespace
 

@@ -50,6 +50,12 @@ class Precision(CommandTest):
         (wide / "preprocessor_config.json").write_text(json.dumps(config))
         self.succeed("quantize", wide, self.folder / "int8", "--calibrate", SAMPLES, "--force")
 
+    def test_quantize_takes_a_name_with_a_slash_and_touches_nothing_beside_it(self):
+        beside = self.folder / "int8.trial"
+        beside.mkdir()
+        self.succeed("quantize", MODEL, f"{self.folder}/int8/", "--calibrate", SAMPLES, "--max-pictures", 2)
+        self.assertEqual(sorted(self.folder.iterdir()), [self.folder / "int8", beside])
+
     def test_quantize_needs_two_pictures(self):
         self.fail_with(2, "quantize", MODEL, self.folder / "out", "--calibrate", CRABS, says="two pictures")
         self.assertEqual(list(self.folder.iterdir()), [])

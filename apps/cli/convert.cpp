@@ -87,7 +87,9 @@ int quantize(const QuantizeFlags& flags) {
   install_stop_handler();
   const Context context{flags.num_threads, &stop_requested()};
   NewFolder out(flags.output);
-  const Engine reference = Engine::load(flags.model, flags.engine);
+  EngineOptions exact = flags.engine;
+  exact.precision = Precision::f32;
+  const Engine reference = Engine::load(flags.model, exact);
   const std::vector<Image> pictures = calibration_pictures(flags);
   const std::span<const Image> first(pictures.data(), pictures.size() / 2);
   Progress progress(pictures.size());

@@ -50,6 +50,15 @@ class Precision(CommandTest):
         (wide / "preprocessor_config.json").write_text(json.dumps(config))
         self.succeed("quantize", wide, self.folder / "int8", "--calibrate", SAMPLES, "--force")
 
+    def test_quantize_judges_by_f32_whatever_the_checkpoint_is_stored_in(self):
+        stored, out = self.folder / "bf16", self.folder / "int8"
+        self.succeed("convert", MODEL, stored, "--precision", "bf16")
+        first, second = list(EXPECTED)[:2]
+        self.succeed("quantize", stored, out, "--calibrate", SAMPLES / first, SAMPLES / second)
+        report = json.loads((out / "config.json").read_text())["blip_precision"]
+        told = json.loads(self.succeed("compare", SAMPLES / second, "-m", out, "--against-model", stored, "--against", "f32", "--format", "json"))
+        self.assertEqual(report["cosine"], told["summary"]["cosine"])
+
     def test_quantize_takes_a_name_with_a_slash_and_touches_nothing_beside_it(self):
         beside = self.folder / "int8.trial"
         beside.mkdir()

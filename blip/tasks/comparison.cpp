@@ -40,7 +40,7 @@ double divergence(std::span<const float> wanted, std::span<const float> got) {
 
 /// Logits [ids, V] after each token of a text that looks at `image`.
 std::vector<float> all_logits(const Engine& engine, const EncodedImage& image,
-                              const std::vector<int>& ids, const Context& context) {
+                              std::span<const int> ids, const Context& context) {
   const TextDecoder& decoder = engine.model().text_decoder();
   const DecoderRow row{-1, ids, &data_of(image, engine).for_decoder(context)};
   std::vector<float> logits(ids.size() * static_cast<std::size_t>(decoder.config().vocab_size));
@@ -115,10 +115,13 @@ void EngineComparison::compare_texts(const EncodedImage& wanted, const EncodedIm
   result.wanted = reference.text;
   result.text = caption(1).text;
 
-  const std::vector<float> p = all_logits(reference_, wanted, reference.ids, context);
-  const std::vector<float> q = all_logits(candidate_, got, reference.ids, context);
-  const std::size_t steps = reference.ids.size(), vocab = p.size() / steps;
-  for (std::size_t t = 0; t < steps; ++t) {
+  // The last id is never fed back; what follows the prompt's others is given.
+  const std::span<const int> fed = std::span(reference.ids).first(reference.ids.size() - 1);
+  const std::size_t steps = reference.tokens.size();
+  const std::vector<float> p = all_logits(reference_, wanted, fed, context);
+  const std::vector<float> q = all_logits(candidate_, got, fed, context);
+  const std::size_t vocab = p.size() / fed.size();
+  for (std::size_t t = fed.size() - steps; t < fed.size(); ++t) {
     const double here =
         divergence(std::span(p).subspan(t * vocab, vocab), std::span(q).subspan(t * vocab, vocab));
     result.divergence += here / static_cast<double>(steps);

@@ -14,7 +14,7 @@ struct PictureComparison {
   double cosine = 1;        ///< of image_embeds, mean over the picture's tokens
   double least_cosine = 1;  ///< of the token that differs most
   /// Kullback-Leibler divergence of the candidate's next-token distribution from the reference's,
-  /// nats, mean and largest over the steps of the reference's caption.
+  /// nats, mean and largest over the tokens that the reference wrote.
   double divergence = 0;
   double largest_divergence = 0;
   std::string wanted;  ///< the reference's caption

@@ -3,6 +3,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,23 +22,37 @@
 namespace blip::cli {
 
 Json to_json(const ComparisonSummary& s) {
-  return {{"pictures", s.pictures},
-          {"cosine", s.cosine},
-          {"least_cosine", s.least_cosine},
-          {"divergence", s.divergence},
-          {"largest_divergence", s.largest_divergence},
-          {"identical_captions", s.identical},
-          {"passes", s.passes()}};
+  Json json = {{"pictures", s.pictures}, {"cosine", s.cosine}, {"least_cosine", s.least_cosine}};
+  const auto add = [&](const std::string& name, const auto& difference) {
+    if (!difference) return;
+    json[name] = difference->mean;
+    json["largest_" + name] = difference->largest;
+  };
+  add("divergence", s.divergence);
+  if (s.divergence) json[s.answers ? "identical_answers" : "identical_captions"] = s.identical;
+  add("itm_change", s.itm);
+  add("itc_change", s.itc);
+  json["measured"] = s.measured();
+  json["passes"] = s.passes();
+  return json;
 }
 
 void print_summary(const ComparisonSummary& s) {
   std::printf("pictures                    %zu\n", s.pictures);
   std::printf("cosine of image_embeds      %.6f (least of a token %.6f)\n", s.cosine,
               s.least_cosine);
-  std::printf("divergence of next tokens   %.6f nats (largest %.6f)\n", s.divergence,
-              s.largest_divergence);
-  std::printf("identical captions          %.1f %%\n", 100 * s.identical);
-  std::printf("accuracy gate               %s\n", s.passes() ? "passed" : "NOT passed");
+  const auto print = [](const char* name, const char* unit, const auto& difference) {
+    if (!difference) return;
+    std::printf("%-27s %.6f%s (largest %.6f)\n", name, difference->mean, unit, difference->largest);
+  };
+  print("divergence of next tokens", " nats", s.divergence);
+  if (s.divergence) {
+    std::printf("identical %-17s %.1f %%\n", s.answers ? "answers" : "captions", 100 * s.identical);
+  }
+  print("change of ITM probability", "", s.itm);
+  print("change of ITC similarity", "", s.itc);
+  std::printf("accuracy gate               %s (%s)\n", s.passes() ? "passed" : "NOT passed",
+              s.measured().c_str());
 }
 
 namespace {
@@ -95,6 +110,17 @@ class References {
   std::multimap<std::string, const CaptionedImage*> by_name_;
 };
 
+struct Compared {
+  std::vector<PictureComparison> results;
+  std::vector<const std::vector<std::string>*> said;  ///< of each picture; null: nothing
+  Json rows = Json::array();
+  bool failed = false;  ///< a picture was left out
+
+  bool says_nothing() const {
+    return std::all_of(said.begin(), said.end(), [](const auto* texts) { return texts == nullptr; });
+  }
+};
+
 /// CIDEr of the two captions of each picture that has references, in the scale of `blip eval`.
 struct CiderChange {
   std::size_t pictures = 0;
@@ -107,43 +133,43 @@ Json cider_json(const CiderChange& c) {
       {"pictures", c.pictures}, {"wanted", c.wanted}, {"got", c.got}, {"change", c.got - c.wanted}};
 }
 
-CiderChange cider_change(const References& references,
-                         const std::vector<std::filesystem::path>& pictures,
-                         const std::vector<PictureComparison>& results) {
+CiderChange cider_change(const References& references, const Compared& compared) {
   const PtbTokenizer tokenizer;
   std::vector<CaptionSample> wanted, got;
-  for (std::size_t i = 0; i < pictures.size(); ++i) {
-    const std::vector<std::string>* said = references.find(pictures[i]);
-    if (said == nullptr) continue;
-    const auto texts = tokenizer.tokenize(std::vector{results[i].wanted, results[i].text});
-    wanted.push_back({texts[0], tokenizer.tokenize(*said)});
+  for (std::size_t i = 0; i < compared.results.size(); ++i) {
+    if (compared.said[i] == nullptr) continue;
+    const TextComparison& caption = compared.results[i].texts.front();
+    const auto texts = tokenizer.tokenize(std::vector{caption.wanted, caption.text});
+    wanted.push_back({texts[0], tokenizer.tokenize(*compared.said[i])});
     got.push_back({texts[1], wanted.back().references});
-  }
-  if (wanted.empty()) {
-    throw Error(ErrorCode::usage, "--references says nothing of any of these pictures");
   }
   const DocumentFrequencies frequencies = references.frequencies(tokenizer);
   return {wanted.size(), 100 * cider_d(wanted, frequencies).score,
           100 * cider_d(got, frequencies).score};
 }
 
-Json row_of(const std::string& path, const PictureComparison& one) {
-  return {{"path", path},
-          {"cosine", one.cosine},
-          {"least_cosine", one.least_cosine},
-          {"divergence", one.divergence},
-          {"largest_divergence", one.largest_divergence},
-          {"wanted", one.wanted},
-          {"text", one.text}};
+Json text_json(const TextComparison& text) {
+  Json json = {{"divergence", text.divergence},
+               {"largest_divergence", text.largest_divergence},
+               {"wanted", text.wanted},
+               {"text", text.text}};
+  if (!text.question.empty()) json["question"] = text.question;
+  return json;
 }
 
-/// Exit status 0 when the gate is passed, else 1.
-int run(const CompareFlags& flags) {
-  install_stop_handler();
-  const Context context{flags.model.num_threads, &stop_requested()};
-  const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
-  std::optional<References> references;
-  if (!flags.references.empty()) references.emplace(flags.references);
+Json row_of(const std::string& path, const PictureComparison& one) {
+  Json row = {{"path", path}, {"cosine", one.cosine}, {"least_cosine", one.least_cosine}};
+  for (const TextComparison& text : one.texts) {
+    if (text.question.empty()) {
+      row.update(text_json(text));
+    } else {
+      row["answers"].push_back(text_json(text));
+    }
+  }
+  return row;
+}
+
+EngineComparison comparison_for(const CompareFlags& flags) {
   EngineOptions against = flags.model.options;
   against.precision = flags.against;
   const std::filesystem::path model = flags.model.path();
@@ -152,56 +178,82 @@ int run(const CompareFlags& flags) {
   CaptionOptions options;
   options.generation = reference.default_generation();
   flags.generation.apply_to(options.generation);
-  const EngineComparison comparison(reference, Engine::load(model, flags.model.options),
-                                    flags.prompt, options);
-  if (references && !comparison.captions()) {
-    throw Error(ErrorCode::usage, "--references is for models that write captions");
-  }
+  return {reference, Engine::load(model, flags.model.options), flags.prompt, options};
+}
 
-  std::vector<PictureComparison> results;
-  std::vector<std::filesystem::path> compared;
-  Json rows = Json::array();
+Compared compare(const CompareFlags& flags, const EngineComparison& comparison,
+                 const std::optional<References>& references) {
+  const Context context{flags.model.num_threads, &stop_requested()};
+  const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
+  Compared compared;
   Progress progress(inputs.size());
-  bool failed = false;
   for (const PictureInput& input : inputs) {
     try {
-      results.push_back(comparison.compare(load_input(input, flags.image.options), context));
-      compared.push_back(input.path);
-      rows.push_back(row_of(input.name, results.back()));
+      const auto* said = references ? references->find(input.path) : nullptr;
+      compared.results.push_back(comparison.compare(
+          load_input(input, flags.image.options),
+          said == nullptr ? std::span<const std::string>() : std::span(*said), context));
+      compared.said.push_back(said);
+      compared.rows.push_back(row_of(input.name, compared.results.back()));
     } catch (const Error& e) {
       if (e.code() == ErrorCode::cancelled) throw;
       progress.clear();
       std::fprintf(stderr, "blip: %s\n", e.what());
-      failed = true;
+      compared.failed = true;
     }
-    progress.update(results.size());
+    progress.update(compared.results.size());
   }
   progress.clear();
-  const ComparisonSummary summary = summarise(results);
+  if (references && compared.says_nothing()) {
+    throw Error(ErrorCode::usage, "--references says nothing of any of these pictures");
+  }
+  return compared;
+}
+
+void print(const Compared& compared, const ComparisonSummary& summary,
+           const std::optional<CiderChange>& cider) {
+  for (const PictureComparison& one : compared.results) {
+    for (const TextComparison& text : one.texts) {
+      if (text.text == text.wanted) continue;
+      const char* colon = text.question.empty() ? "" : ": ";
+      std::printf("differs: %s%s%s | %s\n", text.question.c_str(), colon, text.wanted.c_str(),
+                  text.text.c_str());
+    }
+  }
+  if (cider) {
+    std::printf("CIDEr                       %.2f, was %.2f (%+.2f; %zu pictures)\n", cider->got,
+                cider->wanted, cider->got - cider->wanted, cider->pictures);
+  }
+  print_summary(summary);
+}
+
+/// Exit status 0 when the gate is passed, else 1.
+int run(const CompareFlags& flags) {
+  install_stop_handler();
+  std::optional<References> references;
+  if (!flags.references.empty()) references.emplace(flags.references);
+  const EngineComparison comparison = comparison_for(flags);
+  if (references && !comparison.captions() && !comparison.matches()) {
+    throw Error(ErrorCode::usage, "--references is for models that write captions or match texts");
+  }
+  const Compared compared = compare(flags, comparison, references);
+  const ComparisonSummary summary = summarise(compared.results);
   Json told = to_json(summary);
   std::optional<CiderChange> cider;
-  if (references) {
-    cider = cider_change(*references, compared, results);
+  if (references && comparison.captions()) {
+    cider = cider_change(*references, compared);
     told["cider"] = cider_json(*cider);
   }
   if (flags.format == Format::text) {
-    for (const PictureComparison& one : results) {
-      if (one.text != one.wanted)
-        std::printf("differs: %s | %s\n", one.wanted.c_str(), one.text.c_str());
-    }
-    if (cider) {
-      std::printf("CIDEr                       %.2f, was %.2f (%+.2f; %zu pictures)\n", cider->got,
-                  cider->wanted, cider->got - cider->wanted, cider->pictures);
-    }
-    print_summary(summary);
+    print(compared, summary, cider);
   } else if (flags.format == Format::json) {
-    const Json document = {{"pictures", rows}, {"summary", told}};
+    const Json document = {{"pictures", compared.rows}, {"summary", told}};
     std::printf("%s\n", dump(document, 2).c_str());
   } else {
-    for (const Json& row : rows) std::printf("%s\n", dump(row).c_str());
+    for (const Json& row : compared.rows) std::printf("%s\n", dump(row).c_str());
     std::printf("%s\n", Json{{"summary", told}}.dump().c_str());
   }
-  return summary.passes() && !failed ? 0 : 1;
+  return summary.passes() && !compared.failed ? 0 : 1;
 }
 
 }  // namespace
@@ -219,7 +271,7 @@ void add_compare_command(CLI::App& app, int& status) {
   command->add_option("--prompt", flags->prompt, "how the captions begin");
   command->add_option("--references", flags->references,
                       "captions that people wrote (as for blip eval caption -a): tells how much "
-                      "CIDEr changes, too");
+                      "CIDEr changes, and matches pictures with them, too");
   add_format_flag(*command, flags->format);
   flags->image.add_to(*command);
   flags->generation.add_to(*command);

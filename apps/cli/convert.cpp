@@ -105,7 +105,7 @@ int quantize(const QuantizeFlags& flags) {
                                     captioning);
   std::vector<PictureComparison> results;
   for (const Image& picture : std::span(pictures).subspan(first.size())) {
-    results.push_back(comparison.compare(picture, context));
+    results.push_back(comparison.compare(picture, {}, context));
     progress.update(first.size() + results.size());
   }
   progress.clear();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "blip/tasks/engine.h"
@@ -8,10 +9,12 @@
 namespace blip {
 
 /// One of the small checkpoints of tests/golden/data, which share a vocabulary.
-inline Engine tiny_engine(const std::string& checkpoint, int vision_heads = 0) {
+inline Engine tiny_engine(const std::string& checkpoint, int vision_heads = 0,
+                          std::optional<Precision> precision = {}) {
   const std::string data = BLIP_SOURCE_DIR "/tests/golden/data/";
   EngineOptions options;
   options.vision_heads = vision_heads;
+  options.precision = precision;
   if (vision_heads == 0) options.tokenizer = data + "tokenizer_hf";
   return Engine::load(data + checkpoint, options);
 }

@@ -7,51 +7,13 @@
 
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
+#include "blip/model/blip.h"
 #include "blip/tasks/answer_ranking.h"
-#include "blip/tasks/encoded_image.h"
+#include "blip/tasks/encoded_questions.h"
 #include "blip/tasks/text_generation.h"
-#include "blip/tasks/text_input.h"
 
 namespace blip {
 namespace {
-
-/// Questions after the text encoder: what the decoder looks at to answer them.
-struct EncodedQuestions {
-  std::vector<CrossKeysValues> states;
-  std::vector<bool> truncated;
-};
-
-EncodedText encode_question(const Engine& engine, const std::string& question,
-                            const QuestionOptions& options) {
-  return encode_text(engine, question, "question", options.first_token, options.max_length);
-}
-
-EncodedQuestions encode_questions(const Engine& engine, std::span<const Question> questions,
-                                  const QuestionOptions& options, const Context& context) {
-  const BlipModel& model = engine.model();
-  EncodedQuestions encoded;
-  std::vector<EncodedText> texts;
-  std::size_t longest = 0;
-  for (const Question& question : questions) {
-    texts.push_back(encode_question(engine, question.text, options));
-    encoded.truncated.push_back(texts.back().truncated);
-    longest = std::max(longest, texts.back().ids.size());
-  }
-  std::vector<EncoderText> inputs;
-  for (std::size_t i = 0; i < questions.size(); ++i) {
-    std::vector<int>& ids = texts[i].ids;
-    const std::size_t padding = options.reference_mask ? longest - ids.size() : 0;
-    ids.resize(ids.size() + padding, model.config().text.pad_token_id);
-    inputs.push_back({ids, &data_of(questions[i].image, engine).for_encoder(context), padding});
-  }
-  // Texts are written from these states: as for captions, neighbours must not change one bit.
-  encode_each(model.text_encoder(), inputs, Batching::same_bits, context,
-              [&](std::size_t i, std::span<const float> hidden) {
-                encoded.states.push_back(
-                    model.text_decoder().attend_to(hidden, inputs[i].tokens.size(), context));
-              });
-  return encoded;
-}
 
 GenerationRequest request_for(const TextConfig& text, const AnswerOptions& options) {
   return {{text.bos_token_id}, options.generation, text.sep_token_id};

@@ -38,6 +38,7 @@ class Precision(CommandTest):
         self.assertIn("accuracy gate               passed", text)
         report = json.loads((out / "config.json").read_text())["blip_precision"]
         self.assertTrue(report["passes"])
+        self.assertEqual(report["measured"], "vision, captions, matching")
         self.assertGreater(report["cosine"], 0.999)
         self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["int8"])
         self.assertEqual(self.succeed("caption", CRABS, "-m", out), CRABS_CAPTION + "\n")
@@ -95,6 +96,20 @@ class Precision(CommandTest):
         self.assertIn("(+0.00; ", text)
         said.write_text(json.dumps([{"image": "another.png", "caption": ["a crab"]}]))
         self.fail_with(2, "compare", CRABS, "--references", said, says="nothing of any of these pictures")
+
+    def test_compare_says_what_it_measured(self):
+        captions = self.succeed("compare", CRABS, "--precision", "bf16")
+        self.assertIn("change of ITM probability", captions)
+        self.assertIn("passed (vision, captions, matching)\n", captions)
+        answers = self.succeed("compare", CRABS, "-m", MODEL.parent / "vqa", "--precision", "bf16")
+        self.assertIn("identical answers", answers)
+        self.assertIn("passed (vision, answers)\n", answers)
+        statements = ("compare", CRABS, "-m", MODEL.parent / "nlvr", "--precision", "bf16")
+        self.assertEqual(len(self.succeed(*statements).splitlines()), 3)
+        self.assertIn("passed (vision only)\n", self.succeed(*statements))
+        summary = json.loads(self.succeed(*statements, "--format", "json"))["summary"]
+        self.assertEqual(summary["measured"], "vision only")
+        self.assertNotIn("divergence", summary)
 
     def test_compare_with_another_model_fails_the_gate(self):
         broken = self.model_copy()

@@ -72,7 +72,7 @@ class Bench {
  public:
   explicit Bench(const BenchFlags& flags)
       : flags_(flags),
-        engine_(Engine::load(flags.model.path(), flags.model.options)),
+        engine_(flags.model.load()),
         context_{flags.model.num_threads, &stop_requested()} {}
 
   std::vector<Part> run() {

@@ -54,11 +54,11 @@ CapFiltEngines CapFiltFlags::load() const {
   require_one(!captioner.empty(), no_captioner, "captioner");
   require_one(!filter.empty(), no_filter, "filter");
   CapFiltEngines loaded;
-  if (!no_captioner) loaded.captioner = Engine::load(captioner, engines);
+  if (!no_captioner) loaded.captioner = load_engine(captioner, engines);
   if (no_filter) return loaded;
   std::error_code ignored;
   const bool same = loaded.captioner && std::filesystem::equivalent(captioner, filter, ignored);
-  loaded.filter = same ? loaded.captioner : Engine::load(filter, engines);
+  loaded.filter = same ? loaded.captioner : load_engine(filter, engines);
   return loaded;
 }
 

@@ -85,7 +85,7 @@ class PictureCaptioner {
   /// Sets flags.pictures.second.
   explicit PictureCaptioner(CaptionFlags& flags)
       : flags_(flags),
-        captioner_(Engine::load(flags.pictures.model.path(), flags.pictures.model.options)),
+        captioner_(flags.pictures.model.load()),
         options_(caption_options(flags, captioner_.engine())),
         prompt_(flags.prompt) {
     if (flags.preset == Preset::paper && flags.prompt_option->count() == 0) prompt_ = kPaperPrompt;
@@ -93,7 +93,7 @@ class PictureCaptioner {
     if (!flags.ranking.given()) return;
     if (!flags.ranking.model.empty()) {
       flags.pictures.second =
-          Engine::load(flags.ranking.model, {.precision = flags.pictures.model.options.precision});
+          load_engine(flags.ranking.model, {.precision = flags.pictures.model.options.precision});
     }
     ranker_.emplace(flags.pictures.second.value_or(captioner_.engine()), flags.ranking);
   }

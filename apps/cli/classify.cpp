@@ -49,7 +49,7 @@ int run(const ClassifyFlags& flags) {
   const Context context = flags.pictures.context();
   ClassificationOptions options = flags.options;
   if (!flags.templates.empty()) options.templates = flags.templates;
-  const Classifier classifier(Engine::load(model.path(), model.options), labels, options, context);
+  const Classifier classifier(model.load(), labels, options, context);
   return write_rows(
       flags.pictures, inputs, classifier.engine(), flags.format,
       [&](std::span<PictureRow* const> rows) {

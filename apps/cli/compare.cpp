@@ -173,12 +173,12 @@ EngineComparison comparison_for(const CompareFlags& flags) {
   EngineOptions against = flags.model.options;
   against.precision = flags.against;
   const std::filesystem::path model = flags.model.path();
-  const Engine reference = Engine::load(
+  const Engine reference = load_engine(
       flags.against_model.empty() ? model : std::filesystem::path(flags.against_model), against);
   CaptionOptions options;
   options.generation = reference.default_generation();
   flags.generation.apply_to(options.generation);
-  return {reference, Engine::load(model, flags.model.options), flags.prompt, options};
+  return {reference, load_engine(model, flags.model.options), flags.prompt, options};
 }
 
 Compared compare(const CompareFlags& flags, const EngineComparison& comparison,

@@ -16,6 +16,8 @@
 #include "blip/image/image_processor.h"
 #include "blip/model/conversion.h"
 #include "blip/model/smoothing.h"
+#include "blip/ops/isa.h"
+#include "blip/ops/matmul.h"
 
 namespace blip::cli {
 namespace {
@@ -89,7 +91,7 @@ int quantize(const QuantizeFlags& flags) {
   NewFolder out(flags.output);
   EngineOptions exact = flags.engine;
   exact.precision = Precision::f32;
-  const Engine reference = Engine::load(flags.model, exact);
+  const Engine reference = load_engine(flags.model, exact);
   const std::vector<Image> pictures = calibration_pictures(flags);
   const std::span<const Image> first(pictures.data(), pictures.size() / 2);
   Progress progress(pictures.size());
@@ -101,7 +103,7 @@ int quantize(const QuantizeFlags& flags) {
 
   CaptionOptions captioning;
   captioning.generation = reference.default_generation();
-  const EngineComparison comparison(reference, Engine::load(out.path(), flags.engine), "",
+  const EngineComparison comparison(reference, load_engine(out.path(), flags.engine), "",
                                     captioning);
   std::vector<PictureComparison> results;
   for (const Image& picture : std::span(pictures).subspan(first.size())) {
@@ -115,7 +117,10 @@ int quantize(const QuantizeFlags& flags) {
     std::fprintf(stderr, "blip: nothing was written (--force writes it all the same)\n");
     return 1;
   }
-  write_report(to_json(summary), out.path());
+  Json report = to_json(summary);
+  report["isa"] = name(active_isa());
+  report["activation_levels"] = activation_levels();
+  write_report(report, out.path());
   out.give_name();
   return 0;
 }

@@ -106,7 +106,7 @@ std::string in_words(const DescriptionProgress& progress) {
 
 Engine load_matcher(const DescribeFlags& flags) {
   Engine matcher =
-      Engine::load(flags.matcher, {.precision = flags.pictures.model.options.precision});
+      load_engine(flags.matcher, {.precision = flags.pictures.model.options.precision});
   if (!judge_by(matcher, {}).confidences) {
     throw Error(ErrorCode::unsupported,
                 "--matcher " + flags.matcher + " has no heads that compare pictures and texts");
@@ -119,7 +119,7 @@ class PictureDescriber {
  public:
   PictureDescriber(const DescribeFlags& flags, std::size_t pictures)
       : flags_(flags),
-        engine_(Engine::load(flags.pictures.model.path(), flags.pictures.model.options)),
+        engine_(flags.pictures.model.load()),
         describer_(engine_),
         options_(description_options(flags)),
         status_(pictures),

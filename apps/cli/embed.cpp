@@ -36,7 +36,7 @@ class EmbedRun {
  public:
   explicit EmbedRun(const EmbedFlags& flags)
       : flags_(flags),
-        extractor_(Engine::load(flags.pictures.model.path(), flags.pictures.model.options)) {
+        extractor_(flags.pictures.model.load()) {
     options_.max_length = flags.max_length;
     if (flags.projected) options_.kind = FeatureKind::projected;
     if (flags.raw || (flags.multimodal && !flags.projected && !extractor_.projects_pairs()))

@@ -115,7 +115,7 @@ CaptionOptions options_of(const CaptionEvalFlags& flags, const Engine& engine) {
 std::pair<std::vector<CaptionResult>, bool> run_model(const CaptionEvalFlags& flags,
                                                       const std::vector<CaptionedImage>& images) {
   install_stop_handler();
-  const Captioner captioner(Engine::load(flags.common.model.path(), flags.common.model.options));
+  const Captioner captioner(flags.common.model.load());
   const CaptionOptions options = options_of(flags, captioner.engine());
   const std::string prompt = flags.preset == Preset::paper && flags.prompt_option->count() == 0
                                  ? std::string(kPaperPrompt)

@@ -51,7 +51,7 @@ std::pair<LabelOf, bool> run_model(const NlvrEvalFlags& flags,
                                    const std::vector<NlvrExample>& examples) {
   install_stop_handler();
   const VisualReasoner reasoner(
-      Engine::load(flags.common.model.path(), flags.common.model.options));
+      flags.common.model.load());
   const std::vector<std::filesystem::path> inputs = {flags.common.annotations};
   EvalRun run(flags.common, reasoner.engine(), "nlvr", {{"both_orders", flags.both_orders}},
               inputs);

@@ -1,11 +1,13 @@
 #include "apps/cli/flags.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <map>
 #include <span>
 #include <type_traits>
 
 #include "blip/base/error.h"
+#include "blip/checkpoint/checkpoint.h"
 
 namespace blip::cli {
 namespace {
@@ -37,6 +39,17 @@ std::string flag_name(std::string field) {
 }
 
 }  // namespace
+
+Engine load_engine(const std::filesystem::path& model, const EngineOptions& options) {
+  Engine engine = Engine::load(model, options);
+  if (engine.checkpoint().failed_gate) {
+    std::fprintf(stderr,
+                 "blip: %s did not pass its accuracy gate when it was quantised (blip compare "
+                 "--against-model tells how far it is from the one that it came from)\n",
+                 model.c_str());
+  }
+  return engine;
+}
 
 std::filesystem::path shipped_model(std::string_view task) {
   // bin/blip and share/blip/model lie side by side, in the build tree as in the installed one.

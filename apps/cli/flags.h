@@ -12,6 +12,10 @@
 
 namespace blip::cli {
 
+/// Engine::load(), which says on standard error when the checkpoint is one that did not pass its
+/// accuracy gate.
+Engine load_engine(const std::filesystem::path& model, const EngineOptions& options);
+
 /// --model, --image-size, --vision-heads, --precision, --num-threads
 struct ModelFlags {
   std::string model;
@@ -24,6 +28,8 @@ struct ModelFlags {
   /// The folder or file that --model names, or the model that comes with the program.
   /// Throws Error{not_found}.
   std::filesystem::path path() const;
+  /// Throws as path() and Engine::load() do.
+  Engine load() const { return load_engine(path(), options); }
 };
 
 /// Where a model that comes with the program lies; see ModelFlags::task.

@@ -65,7 +65,7 @@ int run(const HeatmapFlags& flags) {
   install_stop_handler();
   const std::vector<PictureInput> inputs = expand_inputs({flags.image_path}, false);
   if (inputs.size() != 1) throw Error(ErrorCode::usage, "heatmap takes one picture");
-  const Localizer localizer(Engine::load(flags.model.path(), flags.model.options));
+  const Localizer localizer(flags.model.load());
   const Engine& engine = localizer.engine();
   const Context context{flags.model.num_threads, &stop_requested()};
   const Image picture = load_input(inputs[0], flags.image.options);

@@ -179,7 +179,7 @@ int build(const BuildFlags& flags) {
   const IndexContent content = flags.content();
   const ModelFlags& model = flags.pictures.model;
   const ModelSource source{model.path(), model.options};
-  const Engine engine = Engine::load(source.path, source.options);
+  const Engine engine = load_engine(source.path, source.options);
   IndexSettings settings = content == IndexContent::texts
                                ? text_index_settings(engine, flags.max_length)
                                : image_index_settings(engine, flags.pictures.image.options);

@@ -27,7 +27,7 @@ Engine load_engine_for(const IndexManifest& manifest, const ModelFlags& flags) {
     throw Error(ErrorCode::not_found, "the model is not at " + source.path.string() +
                                           "; name the one that the index was made with by --model");
   }
-  return Engine::load(source.path, source.options);
+  return load_engine(source.path, source.options);
 }
 
 }  // namespace blip::cli

@@ -57,7 +57,7 @@ int run(const MatchFlags& flags) {
   MatchOptions options = flags.options;
   options.itm = flags.only != "itc";
   options.itc = flags.only != "itm";
-  const Matcher matcher(Engine::load(model.path(), model.options));
+  const Matcher matcher(model.load());
   const Context context = flags.pictures.context();
   const std::vector<MatchText> encoded = matcher.encode(texts, options, context);
   return write_rows(flags.pictures, inputs, matcher.engine(), flags.format,

@@ -50,7 +50,7 @@ int run(const NlvrFlags& flags) {
     throw Error(ErrorCode::usage,
                 "nlvr takes two pictures, but " + std::to_string(inputs.size()) + " were found");
   }
-  const VisualReasoner reasoner(Engine::load(flags.model.path(), flags.model.options));
+  const VisualReasoner reasoner(flags.model.load());
   const Context context{flags.model.num_threads, &stop_requested()};
   Row row;
   row.subject["paths"] = {inputs[0].name, inputs[1].name};

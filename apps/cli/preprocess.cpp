@@ -23,7 +23,7 @@ struct PreprocessFlags {
 
 void run(const PreprocessFlags& flags) {
   const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
-  const Engine engine = Engine::load(flags.model.path(), flags.model.options);
+  const Engine engine = flags.model.load();
   const ThreadScope threads({flags.model.num_threads});
   const ImageProcessor& processor = engine.image_processor();
   const ImageProcessorConfig& size = processor.config();

@@ -37,6 +37,7 @@ server::ServiceOptions ServiceFlags::options() const {
     for (const char* task : {"vqa", "nlvr"}) options.models.push_back(shipped_model(task));
   }
   options.engine = model.options;
+  options.load = load_engine;
   options.index = index;
   options.polish = polish.service;
   options.scheduler.num_threads = model.num_threads;

@@ -86,7 +86,7 @@ int run(const VqaFlags& flags) {
   const std::vector<std::string> texts = flags.questions.read();
   const std::vector<PictureInput> inputs = flags.pictures.inputs();
   const ModelFlags& model = flags.pictures.model;
-  const QuestionAnswerer answerer(Engine::load(model.path(), model.options));
+  const QuestionAnswerer answerer(model.load());
   answerer.validate(texts, flags.question);
   const Answerer answer =
       flags.answers.empty() ? generator(flags, answerer) : ranker(flags, answerer);

@@ -26,7 +26,7 @@ Service::Service(const ServiceOptions& options)
   for (const std::filesystem::path& path : options.models) {
     std::string id = std::filesystem::weakly_canonical(path).filename().string();
     for (int n = 2; knows_model(id); ++n) id = path.filename().string() + "-" + std::to_string(n);
-    models_.push_back(std::make_unique<Model>(id, Engine::load(path, options.engine)));
+    models_.push_back(std::make_unique<Model>(id, options.load(path, options.engine)));
   }
   if (!options.index.empty()) load_index(options);
   if (polishes()) validate(polish_);
@@ -54,7 +54,7 @@ void Service::load_index(const ServiceOptions& options) {
                                         " was made with a model that is not loaded");
     }
     source.options.precision = options.engine.precision;
-    models_.push_back(std::make_unique<Model>("index", Engine::load(source.path, source.options)));
+    models_.push_back(std::make_unique<Model>("index", options.load(source.path, source.options)));
     model = std::prev(models_.end());
   }
   index_model_ = model->get();

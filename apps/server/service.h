@@ -32,6 +32,8 @@ const char* name(Task task);
 struct ServiceOptions {
   std::vector<std::filesystem::path> models;  ///< each does the tasks that it is made for
   EngineOptions engine;
+  /// Opens each of them.
+  std::function<Engine(const std::filesystem::path&, const EngineOptions&)> load = Engine::load;
   std::filesystem::path index;  ///< to search in; empty: none
   SchedulerOptions scheduler;
   DecoderOptions decoder;

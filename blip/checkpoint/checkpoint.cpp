@@ -18,6 +18,9 @@ namespace fs = std::filesystem;
 /// In the config.json of a converted authors' checkpoint, whose conventions it keeps.
 constexpr const char* kFamilyKey = "blip_family";
 
+/// In the config.json of a quantised checkpoint: what its accuracy gate found.
+constexpr const char* kGateKey = "blip_precision";
+
 /// null when there is no such file.
 Json read_optional_json(const fs::path& file) {
   std::error_code ignored;
@@ -53,6 +56,8 @@ void add_transformers_files(const fs::path& folder, Checkpoint& checkpoint) {
   const bool authors = config.is_object() && config.value(kFamilyKey, Json()) == "authors";
   checkpoint.family = authors ? CheckpointFamily::authors : CheckpointFamily::transformers;
   checkpoint.config = BlipConfig::from_json(config);
+  const Json gate = config.value(kGateKey, Json());
+  checkpoint.failed_gate = gate.is_object() && gate.value("passes", Json()) == false;
   checkpoint.preprocessor = read_optional_json(folder / "preprocessor_config.json");
   checkpoint.generation = read_optional_json(folder / "generation_config.json");
   if (checkpoint.generation.is_null()) checkpoint.generation = generation_of(config);

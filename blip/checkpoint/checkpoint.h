@@ -27,6 +27,8 @@ struct Checkpoint {
   TensorStore tensors;
   Json preprocessor;  ///< preprocessor_config.json; null when there is none
   Json generation;  ///< generation_config.json, else the same keys of config.json; null for a .pth
+  /// Whether config.json says that it was converted although its accuracy gate was not passed.
+  bool failed_gate = false;
   std::filesystem::path folder;  ///< where vocab.txt and the like are looked for
 };
 

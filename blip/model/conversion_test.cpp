@@ -143,7 +143,13 @@ TEST_F(Conversion, ReportsAreKeptInTheConfiguration) {
   write_converted(source(), {}, folder_ / "f32");
   write_report({{"passes", true}}, folder_ / "f32");
   EXPECT_TRUE(read_json(folder_ / "f32/config.json")["blip_precision"]["passes"]);
-  EXPECT_NO_THROW(open_checkpoint(folder_ / "f32"));
+  EXPECT_FALSE(open_checkpoint(folder_ / "f32").failed_gate);
+  for (const Json& odd : {Json(1), Json::array(), Json{{"passes", "no"}}}) {
+    write_report(odd, folder_ / "f32");
+    EXPECT_FALSE(open_checkpoint(folder_ / "f32").failed_gate);
+  }
+  write_report({{"passes", false}}, folder_ / "f32");
+  EXPECT_TRUE(open_checkpoint(folder_ / "f32").failed_gate);
 }
 
 }  // namespace

@@ -40,9 +40,21 @@ class Precision(CommandTest):
         self.assertTrue(report["passes"])
         self.assertEqual(report["measured"], "vision, captions, matching")
         self.assertGreater(report["cosine"], 0.999)
+        self.assertIn(report["activation_levels"], (127, 255))
         self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["int8"])
         self.assertEqual(self.succeed("caption", CRABS, "-m", out), CRABS_CAPTION + "\n")
         self.fail_with(2, "caption", CRABS, "-m", out, "--precision", "f32", says="int8")
+
+    def test_a_model_that_did_not_pass_says_so_where_it_is_used(self):
+        broken = self.model_copy()
+        config = json.loads((broken / "config.json").read_text())
+        config["blip_precision"] = {"passes": False}
+        (broken / "config.json").write_text(json.dumps(config))
+        for command in (["caption", CRABS], ["match", CRABS, "--text", "two blue crabs"], ["embed", CRABS, "-o", self.folder / "f.npy"]):
+            done = cli_test.run(*command, "-m", broken)
+            self.assertEqual(done.returncode, 0, done)
+            self.assertEqual(done.stderr.decode().count("did not pass its accuracy gate"), 1, done.stderr)
+            self.assertEqual(done.stderr.count(b"\n"), 1, done.stderr)
 
     def test_quantize_squashes_pictures_as_the_preprocessor_says(self):
         wide = self.model_copy()

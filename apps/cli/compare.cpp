@@ -117,7 +117,8 @@ struct Compared {
   bool failed = false;  ///< a picture was left out
 
   bool says_nothing() const {
-    return std::all_of(said.begin(), said.end(), [](const auto* texts) { return texts == nullptr; });
+    return std::all_of(said.begin(), said.end(),
+                       [](const auto* texts) { return texts == nullptr; });
   }
 };
 

@@ -35,8 +35,7 @@ const char* name(FeatureKind kind) {
 class EmbedRun {
  public:
   explicit EmbedRun(const EmbedFlags& flags)
-      : flags_(flags),
-        extractor_(flags.pictures.model.load()) {
+      : flags_(flags), extractor_(flags.pictures.model.load()) {
     options_.max_length = flags.max_length;
     if (flags.projected) options_.kind = FeatureKind::projected;
     if (flags.raw || (flags.multimodal && !flags.projected && !extractor_.projects_pairs()))

@@ -50,8 +50,7 @@ EvalReport score(const std::vector<NlvrExample>& examples, const LabelOf& labels
 std::pair<LabelOf, bool> run_model(const NlvrEvalFlags& flags,
                                    const std::vector<NlvrExample>& examples) {
   install_stop_handler();
-  const VisualReasoner reasoner(
-      flags.common.model.load());
+  const VisualReasoner reasoner(flags.common.model.load());
   const std::vector<std::filesystem::path> inputs = {flags.common.annotations};
   EvalRun run(flags.common, reasoner.engine(), "nlvr", {{"both_orders", flags.both_orders}},
               inputs);

@@ -107,8 +107,7 @@ class Answering {
 std::pair<AnswerOf, bool> run_model(const VqaEvalFlags& flags,
                                     const std::vector<VqaQuestion>& questions) {
   install_stop_handler();
-  const QuestionAnswerer answerer(
-      flags.common.model.load());
+  const QuestionAnswerer answerer(flags.common.model.load());
   const Answering answering(flags, answerer);
   const std::vector<std::filesystem::path> inputs = inputs_of(flags);
   EvalRun run(flags.common, answerer.engine(), "vqa", answering.describe(), inputs);

@@ -15,12 +15,12 @@ namespace {
 
 /// True of some pictures and half true of many, so that probabilities lie between 0 and 1.
 constexpr const char* kSentences[] = {
-    "a photo of something",   "a drawing",         "people",           "an animal",
-    "something to eat",       "a red thing",       "a thing outdoors", "two things side by side",
+    "a photo of something", "a drawing",   "people",           "an animal",
+    "something to eat",     "a red thing", "a thing outdoors", "two things side by side",
 };
 constexpr const char* kQuestions[] = {
-    "what is in the picture?", "what color is it?", "how many are there?",
-    "where is it?",            "is there a person?",
+    "what is in the picture?", "what color is it?", "how many are there?", "where is it?",
+    "is there a person?",
 };
 
 double cosine(std::span<const float> a, std::span<const float> b) {

@@ -34,9 +34,9 @@ struct MatchComparison {
 
 /// How two engines differ over one picture.
 struct PictureComparison {
-  double cosine = 1;                   ///< of image_embeds, mean over the picture's tokens
-  double least_cosine = 1;             ///< of the token that differs most
-  std::vector<TextComparison> texts;   ///< a caption, or answers to a few questions, or none
+  double cosine = 1;                     ///< of image_embeds, mean over the picture's tokens
+  double least_cosine = 1;               ///< of the token that differs most
+  std::vector<TextComparison> texts;     ///< a caption, or answers to a few questions, or none
   std::vector<MatchComparison> matches;  ///< with a few sentences, and what was said of it; or none
 };
 

@@ -17,6 +17,12 @@
 #include "blip/ops/reference.h"
 #include "blip/ops/tiles.h"
 
+// LLVM's OpenMP loses some of its own memory where threads become more.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libomp.so";
+}
+
 namespace blip {
 namespace {
 

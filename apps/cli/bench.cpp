@@ -175,7 +175,7 @@ void run(const BenchFlags& flags) {
   const double bandwidth = measured_bandwidth(bench.context());
   const int threads = flags.model.num_threads > 0 ? flags.model.num_threads : available_cores();
   if (flags.format == Format::text) {
-    std::printf("%s, %s, %d threads; this machine: %.0f GFLOP/s, %.1f GB/s\n\n",
+    std::printf("%s, %s, %d threads; peak: %.0f GFLOP/s in registers, %.1f GB/s from memory\n\n",
                 std::string(name(precision)).c_str(), std::string(name(active_isa())).c_str(),
                 threads, peak / 1e9, bandwidth / 1e9);
     return print(parts, peak, bandwidth);

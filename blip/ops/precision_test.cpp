@@ -13,6 +13,7 @@
 #include "blip/base/random.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/linear.h"
+#include "blip/ops/peak.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
 #include "blip/ops/tiles.h"
@@ -354,6 +355,17 @@ TEST(WeightMatrix, RefusesInt8ParametersThatCannotBe) {
   EXPECT_THROW(int8_matrix(stored, {view(scales), view(huge), {}}), Error);
   EXPECT_THROW(int8_matrix(stored, {view(scales), view(nan), {}}), Error);
   EXPECT_THROW(int8_matrix(stored, {view(scales), view(sums), view(scales)}), Error);
+}
+
+// On the definitions a product takes tens of times as long.
+TEST(MeasuredOperations, DoNotFollowTheKernels) {
+  constexpr Context kOne{1};
+  for (const Precision precision : kPrecisions) {
+    force_isa(Isa::reference);
+    const double beside_slow_ones = measured_operations(precision, kOne);
+    force_isa(supported_isas().back());
+    EXPECT_GT(beside_slow_ones, measured_operations(Precision::f32, kOne) / 4) << name(precision);
+  }
 }
 
 TEST(Precision, Names) {

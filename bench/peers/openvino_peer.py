@@ -1,50 +1,68 @@
 #!/usr/bin/env python3
-"""OpenVINO's vision encoder: openvino_peer.py CHECKPOINT PICTURE f32|bf16|int8
+"""OpenVINO's vision encoder:
 
-int8 is NNCF's post-training quantisation with SmoothQuant, as OpenVINO's own BLIP notebook does it."""
+    openvino_peer.py convert CHECKPOINT PICTURE f32|bf16|int8 MODEL.xml
+    openvino_peer.py serve CHECKPOINT PICTURE f32|bf16|int8 MODEL.xml
 
+int8 is NNCF's post-training quantisation with SmoothQuant, as OpenVINO's own BLIP notebook does it. Serving
+loads nothing that converting alone needs, so that its memory is the model's."""
+
+import json
+import pathlib
 import sys
 
 import numpy as np
 import openvino as ov
-import torch
 from PIL import Image
-from transformers import BlipForConditionalGeneration, BlipImageProcessor
 
 import protocol
 
 
-class Vision(torch.nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.vision_model = model.vision_model
+def pixels(folder: str, image: Image.Image) -> np.ndarray:
+    config = json.loads(pathlib.Path(folder, "preprocessor_config.json").read_text())
+    resized = image.convert("RGB").resize((config["size"]["width"], config["size"]["height"]), Image.Resampling.BICUBIC)
+    values = np.asarray(resized, dtype=np.float32) / 255
+    values = (values - np.float32(config["image_mean"])) / np.float32(config["image_std"])
+    return np.ascontiguousarray(values.transpose(2, 0, 1)[None])
 
-    def forward(self, pixel_values):
-        return self.vision_model(pixel_values=pixel_values).last_hidden_state
 
+def convert(folder: str, image: Image.Image, precision: str, out: str) -> None:
+    import torch
+    from transformers import BlipForConditionalGeneration
 
-def main() -> None:
-    folder, picture, precision = sys.argv[1:]
+    class Vision(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.vision_model = model.vision_model
+
+        def forward(self, pixel_values):
+            return self.vision_model(pixel_values=pixel_values).last_hidden_state
+
     model = BlipForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
-    processor = BlipImageProcessor.from_pretrained(folder)
-    image = Image.open(picture)
-    image.load()
-
-    def pixels():
-        return processor(images=image, return_tensors="np").pixel_values
-
+    example = pixels(folder, image)
     with torch.inference_mode():
-        converted = ov.convert_model(Vision(model), example_input=torch.from_numpy(pixels()))
-    converted.reshape([1, *pixels().shape[1:]])
+        converted = ov.convert_model(Vision(model), example_input=torch.from_numpy(example))
+    converted.reshape([1, *example.shape[1:]])
     if precision == "int8":
         import nncf
 
         noise = np.random.default_rng(0)
-        samples = [pixels()] + [noise.normal(size=pixels().shape).astype(np.float32) for _ in range(3)]
+        samples = [example] + [noise.normal(size=example.shape).astype(np.float32) for _ in range(3)]
         converted = nncf.quantize(converted, nncf.Dataset(samples), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(samples))
+    ov.save_model(converted, out, compress_to_fp16=False)
+
+
+def serve(folder: str, image: Image.Image, precision: str, model: str) -> None:
     hint = {"f32": "f32", "bf16": "bf16", "int8": "bf16"}[precision]
-    compiled = ov.Core().compile_model(converted, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"})
-    protocol.serve(vision=lambda: compiled(pixels()))
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"})
+    protocol.serve(vision=lambda: compiled(pixels(folder, image)))
+
+
+def main() -> None:
+    what, folder, picture, precision, model = sys.argv[1:]
+    image = Image.open(picture)
+    image.load()
+    {"convert": convert, "serve": serve}[what](folder, image, precision, model)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ import checkpoint as checkpoints
 HERE = pathlib.Path(__file__).resolve().parent
 PICTURE = checkpoints.ROOT / "tests/golden/data/B_image/jpg_photo_astronaut/input.jpg"
 PAUSE = 0.5  # seconds: the threads of the program before spin for up to 0.2 s, and would slow the next one
+COLD_RUNS = 3
+DEFAULT_MODEL = "blip.cpp default model"
+WANTED_COLD = 0.06  # seconds, of the default model
 PEERS = ["transformers-float32", "transformers-bfloat16", "openvino-f32", "openvino-bf16", "openvino-int8", "onnxruntime", "candle"]
 
 
@@ -74,32 +77,75 @@ def candle(model: pathlib.Path, options: argparse.Namespace) -> list:
     return [target / "release/candle_peer", with_untied_words(model), pixels, options.new_tokens]
 
 
+def openvino(precision: str, model: pathlib.Path, options: argparse.Namespace) -> list:
+    """Converts and quantises once, in a process of its own: what is measured loads the result, as ours does."""
+    program = [sys.executable, HERE / "openvino_peer.py"]
+    converted = model.with_name(f"{model.name}-openvino-{'int8' if precision == 'int8' else 'f32'}.xml")
+    if not converted.exists():
+        subprocess.run([*program, "convert", model, PICTURE, precision, converted], check=True)
+    return [*program, "serve", model, PICTURE, precision, converted]
+
+
+def transformers(precision: str, model: pathlib.Path, options: argparse.Namespace) -> list:
+    return [sys.executable, HERE / "transformers_peer.py", model, PICTURE, precision, options.new_tokens, options.beams]
+
+
 def start_peer(name: str, model: pathlib.Path, options: argparse.Namespace) -> Runner:
     kind, _, precision = name.partition("-")
-    python = [sys.executable, HERE / f"{kind}_peer.py", model, PICTURE]
     commands = {
-        "transformers": lambda: [*python, precision, options.new_tokens, options.beams],
-        "openvino": lambda: [*python, precision],
-        "onnxruntime": lambda: python,
+        "transformers": lambda: transformers(precision, model, options),
+        "openvino": lambda: openvino(precision, model, options),
+        "onnxruntime": lambda: [sys.executable, HERE / "onnxruntime_peer.py", model, PICTURE],
         "candle": lambda: candle(model, options),
     }
     return Runner(name, commands[kind]())
 
 
+def our_environment(options: argparse.Namespace) -> dict:
+    return os.environ | ({} if options.isa is None else {"BLIP_ISA": options.isa})
+
+
 def start_ours(precision: str, model: pathlib.Path, options: argparse.Namespace) -> Runner:
     folder = checkpoints.converted(options.build / "bin/blip", model, precision)
     command = [options.build / "bin/caption_runner", folder, PICTURE, options.new_tokens, options.beams]
-    isa = {} if options.isa is None else {"BLIP_ISA": options.isa}
-    return Runner(f"blip.cpp {precision}", command, os.environ | isa)
+    return Runner(f"blip.cpp {precision}", command, our_environment(options))
 
 
-def cold_start(blip: pathlib.Path, folder: pathlib.Path) -> float:
-    """Seconds from the start of a process to a caption of 20 tokens; best of three."""
-    def once() -> float:
-        start = time.perf_counter()
-        subprocess.run([blip, "caption", "--model", folder, "--max-new-tokens", "20", "--min-new-tokens", "20", PICTURE], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - start
-    return min(once() for _ in range(3))
+def cold_commands(ours: list[Runner], peers: list[Runner], model: pathlib.Path, options: argparse.Namespace) -> dict[str, list]:
+    """Processes that load a model, write one caption and end, by the names of those that stay."""
+    blip = [options.build / "bin/blip", "caption", PICTURE, "--model"]
+    length = ["--max-new-tokens", options.new_tokens, "--min-new-tokens", options.new_tokens, "--num-beams", options.beams]
+    commands = {}
+    for runner in ours:
+        folder = checkpoints.converted(options.build / "bin/blip", model, runner.name.split()[1])
+        commands[runner.name] = [*blip, folder, *length]
+    commands[DEFAULT_MODEL] = [*blip, checkpoints.ROOT / "models/default"]
+    for runner in peers:
+        kind, _, precision = runner.name.partition("-")
+        if kind == "transformers":
+            commands[runner.name] = [*transformers(precision, model, options), "once"]
+    return commands
+
+
+def report_cold(ours: list[Runner], peers: list[Runner], model: pathlib.Path, options: argparse.Namespace) -> None:
+    """In turn, too. What is not computing: beyond the seconds that the same takes warm."""
+    commands = cold_commands(ours, peers, model, options)
+    seconds = {name: [] for name in commands}
+    for _ in range(COLD_RUNS):
+        for name, command in commands.items():
+            time.sleep(PAUSE)
+            start = time.perf_counter()
+            subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL, env=our_environment(options))
+            seconds[name].append(time.perf_counter() - start)
+    cold = {name: statistics.median(all_of_it) for name, all_of_it in seconds.items()}
+    warm = {runner.name: runner.median("total") for runner in ours + peers}
+    print(f"\na cold process to a caption; medians of {COLD_RUNS}")
+    print(f"{'':24} {'total s':>9} {'not computing s':>16}  " + " ".join(f"{'total / ' + o.name.split()[1]:>14}" for o in ours))
+    for name, total in cold.items():
+        idle = f"{total - warm[name]:.3f}" if name in warm else ""
+        ratios = [] if name == DEFAULT_MODEL else [ratio(total, cold[o.name]) for o in ours]
+        print(f"{name:24} {total:9.3f} {idle:>16}  " + " ".join(f"{r:>14}" for r in ratios))
+    print(f"{DEFAULT_MODEL}: wanted under {WANTED_COLD} s")
 
 
 def ratio(theirs: float | None, ours: float | None) -> str:
@@ -140,6 +186,9 @@ def main() -> int:
     names = [name for name in options.peers.split(",") if name]
     if unknown := [name for name in names if name not in PEERS]:
         parser.error(f"no such peer: {', '.join(unknown)}")
+    if "candle" in names and options.beams > 1:
+        print("candle is left out: it has no beams")
+        names.remove("candle")
     ours = [start_ours(precision, model, options) for precision in options.ours.split(",")]
     peers = [start_peer(name, model, options) for name in names]
     for _ in range(options.runs + 1):
@@ -150,9 +199,7 @@ def main() -> int:
     for runner in ours + peers:
         runner.close()
     if options.cold:
-        for precision in options.ours.split(","):
-            folder = checkpoints.converted(options.build / "bin/blip", model, precision)
-            print(f"cold process, {precision}: {cold_start(options.build / 'bin/blip', folder):.3f} s")
+        report_cold(ours, peers, model, options)
     return 0
 
 

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""transformers: transformers_peer.py CHECKPOINT PICTURE DTYPE NEW_TOKENS BEAMS"""
+"""transformers: transformers_peer.py CHECKPOINT PICTURE DTYPE NEW_TOKENS BEAMS [once]
+
+once: writes one caption and ends."""
 
 import sys
 
@@ -11,7 +13,7 @@ import protocol
 
 
 def main() -> None:
-    folder, picture, dtype, new_tokens, beams = sys.argv[1:]
+    folder, picture, dtype, new_tokens, beams, *once = sys.argv[1:]
     model = BlipForConditionalGeneration.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     processor = BlipImageProcessor.from_pretrained(folder)
     image = Image.open(picture)
@@ -21,11 +23,14 @@ def main() -> None:
     def pixels():
         return processor(images=image, return_tensors="pt").pixel_values.to(model.dtype)
 
+    def caption():
+        return model.generate(pixels(), num_beams=int(beams), do_sample=False, **length)[0].tolist()
+
     with torch.inference_mode():
-        protocol.serve(
-            vision=lambda: model.vision_model(pixel_values=pixels()),
-            caption=lambda: model.generate(pixels(), num_beams=int(beams), do_sample=False, **length)[0].tolist(),
-        )
+        if once:
+            print(caption(), file=protocol.OUTPUT)
+            return
+        protocol.serve(vision=lambda: model.vision_model(pixel_values=pixels()), caption=caption)
 
 
 if __name__ == "__main__":

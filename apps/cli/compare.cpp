@@ -49,7 +49,7 @@ void print_summary(const ComparisonSummary& s) {
   if (s.divergence) {
     std::printf("identical %-17s %.1f %%\n", s.answers ? "answers" : "captions", 100 * s.identical);
   }
-  print("change of ITM probability", "", s.itm);
+  print("change of ITM probability", " at one half", s.itm);
   print("change of ITC similarity", "", s.itc);
   std::printf("accuracy gate               %s (%s)\n", s.passes() ? "passed" : "NOT passed",
               s.measured().c_str());

@@ -13,7 +13,7 @@
 namespace blip {
 namespace {
 
-/// True of some pictures and half true of many, so that probabilities lie between 0 and 1.
+/// Each is true of some pictures.
 constexpr const char* kSentences[] = {
     "a photo of something", "a drawing",   "people",           "an animal",
     "something to eat",     "a red thing", "a thing outdoors", "two things side by side",
@@ -58,6 +58,11 @@ std::vector<float> all_logits(const TextDecoder& decoder, const CrossKeysValues&
   DecoderState state(decoder.config());
   decoder.step_all_logits(state, {&row, 1}, logits, context);
   return logits;
+}
+
+/// The logarithm of how much likelier a match is than none.
+double odds(const Match& match) {
+  return double{match.itm_logits[1]} - double{match.itm_logits[0]};
 }
 
 std::optional<ComparisonSummary::Difference> over(const std::vector<double>& differences) {
@@ -234,7 +239,7 @@ void EngineComparison::compare_matches(const Encoded& picture, std::span<const s
                            got = match(candidate_, picture.got);
   for (std::size_t i = 0; i < texts.size(); ++i) {
     MatchComparison& one = result.matches.emplace_back();
-    if (matching_.itm) one.itm = std::fabs(got[i].itm_probability - wanted[i].itm_probability);
+    if (matching_.itm) one.itm = std::tanh(std::fabs(odds(got[i]) - odds(wanted[i])) / 2) / 2;
     if (matching_.itc) one.itc = std::fabs(got[i].itc_similarity - wanted[i].itc_similarity);
   }
 }

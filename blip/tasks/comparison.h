@@ -28,7 +28,9 @@ struct TextComparison {
 
 /// By how much the scores of a picture and a text differ; none where there is no such head.
 struct MatchComparison {
-  std::optional<double> itm;  ///< of the probability of a match
+  /// Of the probability of a match if it were one half: near 0 and 1, where most are, nothing moves
+  /// it.
+  std::optional<double> itm;
   std::optional<double> itc;  ///< of the similarity
 };
 

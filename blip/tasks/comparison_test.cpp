@@ -9,12 +9,15 @@
 namespace blip {
 namespace {
 
-/// Of the caption between f32 and bf16, of a picture that comes with the program.
-TextComparison compared(const std::string& prompt, const CaptionOptions& options) {
+/// Between f32 and bf16, of a picture that comes with the program.
+PictureComparison picture_compared(const std::string& prompt, const CaptionOptions& options) {
   static const Engine candidate = Engine::load(kModel, {.precision = Precision::bf16});
   return EngineComparison(captioner().engine(), candidate, prompt, options)
-      .compare(load_image(kModel / "samples/test_pair-00065.png"))
-      .texts.at(0);
+      .compare(load_image(kModel / "samples/test_pair-00065.png"));
+}
+
+TextComparison compared(const std::string& prompt, const CaptionOptions& options) {
+  return picture_compared(prompt, options).texts.at(0);
 }
 
 TEST(EngineComparison, OnlyTokensThatAreWrittenCount) {
@@ -67,6 +70,11 @@ TEST(EngineComparison, AnswersAndMatchesDifferWhereTheArithmeticDoes) {
     EXPECT_EQ(dual.itc->mean > 0, differ);
     EXPECT_FALSE(dual.itm);
   }
+}
+
+// Of sentences that are not true of the picture the probability itself moves by less than 1e-5.
+TEST(EngineComparison, ProbabilitiesNearZeroDoNotHideAChange) {
+  EXPECT_GT(summarise({picture_compared("", with(1))}).itm->mean, 1e-4);
 }
 
 TEST(EngineComparison, MatchesWhatIsSaidOfAPicture) {

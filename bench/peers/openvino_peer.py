@@ -28,20 +28,12 @@ def pixels(folder: str, image: Image.Image) -> np.ndarray:
 
 def convert(folder: str, image: Image.Image, precision: str, out: str) -> None:
     import torch
-    from transformers import BlipForConditionalGeneration
 
-    class Vision(torch.nn.Module):
-        def __init__(self, model):
-            super().__init__()
-            self.vision_model = model.vision_model
+    import exported_vision
 
-        def forward(self, pixel_values):
-            return self.vision_model(pixel_values=pixel_values).last_hidden_state
-
-    model = BlipForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     example = pixels(folder, image)
     with torch.inference_mode():
-        converted = ov.convert_model(Vision(model), example_input=torch.from_numpy(example))
+        converted = ov.convert_model(exported_vision.load(folder), example_input=torch.from_numpy(example))
     converted.reshape([1, *example.shape[1:]])
     if precision == "int8":
         import nncf

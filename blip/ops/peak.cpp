@@ -184,14 +184,6 @@ BLIP_TILE_CODE double add_tiles(std::size_t rounds) {
 }
 #endif
 
-/// Whether tiles_multiply() means AMX's: then two of them at once.
-bool in_amx(Precision precision) {
-  WeightMatrix matrix;
-  matrix.precision = precision;
-  const TiledRows layout = tiled_rows(matrix, 1);
-  return layout.block_rows > layout.tile_rows;
-}
-
 Products products_of(Precision precision) {
   const bool integers = precision == Precision::int8;
   if (precision == Precision::f32) return &HWY_DYNAMIC_DISPATCH(add_floats);

@@ -235,10 +235,14 @@ BLIP_TILE_CODE void multiply_tile_pair(const std::uint8_t* rows, const std::uint
   _tile_stored(3, to + kTileRows * stride + kPiece, stride);
 }
 
+}  // namespace
+
 bool in_amx(Precision precision) {
   static const bool lent = has_feature("avx512_bf16") && system_lends_tiles();
   return precision != Precision::f32 && active_isa() == Isa::amx && lent;
 }
+
+namespace {
 
 bool in_registers(Precision precision) {
   static const bool bf16 = has_feature("avx512_bf16"), vnni = has_feature("avx512_vnni");
@@ -381,6 +385,10 @@ void multiply_packed(const std::uint8_t* tiled, const TiledRows& layout, const s
 }
 
 #else
+
+bool in_amx(Precision) {
+  return false;
+}
 
 bool tiles_multiply(Precision) {
   return false;

@@ -22,7 +22,9 @@ std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes);
 /// Whether active_isa() allows it and the CPU multiplies so: AMX (where the system lends it) bf16
 /// and int8, AVX-512 f32, with AVX512_BF16 bf16, with AVX512_VNNI int8.
 bool tiles_multiply(Precision precision);
-/// Whether that holds for `w` and its rows are whole pieces of 64 bytes.
+/// Whether it is AMX that multiplies so.
+bool in_amx(Precision precision);
+/// Whether tiles_multiply() the precision of `w`, and its rows are whole pieces of 64 bytes.
 bool fits_tiles(const WeightMatrix& w);
 
 /// How the rows of a left side lie: [tiles, row_bytes / 64, tile_rows, 64].

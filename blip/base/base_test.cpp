@@ -5,9 +5,11 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -16,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -23,6 +26,7 @@
 #include "blip/base/error.h"
 #include "blip/base/file.h"
 #include "blip/base/html.h"
+#include "blip/base/idle_team.h"
 #include "blip/base/json.h"
 #include "blip/base/random.h"
 #include "blip/base/tensor.h"
@@ -402,6 +406,50 @@ TEST(ThreadScopeTest, SetsAndRestoresTheThreads) {
   }
   EXPECT_EQ(omp_get_max_threads(), 5);
   EXPECT_GE(available_cores(), 1);
+}
+
+/// CPU time that the other thread of a region takes after its end, while it waits for the next one.
+std::chrono::milliseconds spun_after_region() {
+  const ThreadScope two({.num_threads = 2});
+  std::atomic<int> ran{0};
+#pragma omp parallel
+  ++ran;
+  EXPECT_EQ(ran, 2);
+  const std::clock_t before = std::clock();  // of all threads
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  return std::chrono::milliseconds((std::clock() - before) * 1000 / CLOCKS_PER_SEC);
+}
+
+/// Whether waiting is libgomp's, and this machine's to see.
+bool threads_spin() {
+#ifdef __clang__
+  return false;
+#else
+  return available_cores() == 2 && spun_after_region().count() >= 2;
+#endif
+}
+
+TEST(IdleTeamTest, ThreadsThatWaitSleepWhileItLives) {
+  if (!threads_spin()) GTEST_SKIP() << "needs libgomp, two cores, and time to spin on them";
+  const IdleTeam team;
+  EXPECT_LE(spun_after_region().count(), 1);
+}
+
+TEST(IdleTeamTest, ThereIsOneWhileOtherWorkTakesTheCores) {
+  if (!threads_spin() || !std::ifstream("/proc/thread-self/schedstat")) {
+    GTEST_SKIP() << "needs libgomp, two cores, time to spin on them, and the scheduler's figures";
+  }
+  std::atomic<bool> end{false};
+  std::vector<std::thread> others;
+  for (int i = 0; i < 6; ++i) {
+    others.emplace_back([&end] {
+      while (!end) yield_to_others();
+    });
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  end = true;
+  for (std::thread& other : others) other.join();
+  EXPECT_LE(spun_after_region().count(), 1);
 }
 
 TEST(RandomTest, GivesThePublishedSequence) {

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "blip/base/error.h"
+#include "blip/base/idle_team.h"
 
 namespace blip {
 
@@ -53,6 +54,7 @@ int available_cores() noexcept {
 
 ThreadScope::ThreadScope(const Context& context) : before_(omp_get_max_threads()) {
   omp_set_num_threads(context.num_threads > 0 ? context.num_threads : available_cores());
+  yield_to_others();
 }
 
 ThreadScope::~ThreadScope() {

@@ -316,6 +316,23 @@ class Ranking(FolderTest):
         self.fail_with(6, "caption", CRABS, "--rank", "itc", "--rank-model", ROOT / "models/vqa", says="no head")
 
 
+class TwoAtOnce(FolderTest):
+    @unittest.skipIf("BLIP_SANITIZED" in os.environ, "clang's OpenMP waits in its own way")
+    def test_take_turns(self):
+        """Two programs on the same cores need twice the time; ten and more times if their threads spin while they wait."""
+        self.copy(*(f"{i:03}.png" for i in range(200)))
+        command = [cli_test.BLIP, "caption", self.photos, "--format", "jsonl"]
+
+        def seconds(programs):
+            begin = time.monotonic()
+            running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(programs)]
+            self.assertEqual([program.wait(100) for program in running], [0] * programs)
+            return time.monotonic() - begin
+
+        seconds(1)
+        self.assertLess(seconds(2), 5 * seconds(1))
+
+
 if __name__ == "__main__":
     cli_test.BLIP = sys.argv.pop(1)
     unittest.main()

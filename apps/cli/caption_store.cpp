@@ -74,17 +74,15 @@ void CaptionFileFlags::add_to(CLI::App& command) {
   }
   CLI::Option* anew = add(command.add_flag("--overwrite", overwrite, "caption all pictures anew"));
   CLI::Option* after =
-      add(command.add_flag("--append", append, "put captions after the text of a sidecar"));
+      add(command.add_flag("--append", append, "put captions after the text that is there"));
   CLI::Option* before = add(command.add_flag("--prepend", prepend, "put captions before it"));
   anew->excludes(after)->excludes(before);
   after->excludes(before);
   CLI::Option* leave = add(command.add_flag(
       "--skip-existing", skip, "leave pictures alone that have a caption (this is the default)"));
   leave->excludes(anew)->excludes(after)->excludes(before);
-  CLI::Option* between = add(
-      command.add_option("--separator", separator,
+  add(command.add_option("--separator", separator,
                          "between text and caption (default: comma and space; \\n: a new line)"));
-  for_sidecars_ = {after, before, between};
   add(command.add_option("--prefix", prefix, "before each caption"));
   add(command.add_option("--suffix", suffix, "after each caption"));
   add(command.add_option("--template", pattern,
@@ -111,7 +109,6 @@ void CaptionFileFlags::check(bool several) {
     }
   };
   if (!given()) return refuse(for_files_, "--sidecar, --metadata or --csv");
-  if (sidecar.empty()) refuse(for_sidecars_, "--sidecar");
   for (std::string* text : {&separator, &prefix, &suffix, &pattern}) *text = unescaped(*text);
   if (!sidecar.empty()) sidecar = checked_ending("--sidecar", sidecar);
   if (!tags.empty()) tags = checked_ending("--tags", tags);

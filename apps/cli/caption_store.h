@@ -38,8 +38,7 @@ struct CaptionFileFlags {
   void check(bool several);
 
  private:
-  std::vector<const CLI::Option*> for_files_;     ///< only with a sidecar or a list
-  std::vector<const CLI::Option*> for_sidecars_;  ///< only with a sidecar
+  std::vector<const CLI::Option*> for_files_;  ///< only with a sidecar or a list
 };
 
 /// The texts of a picture, made of its captions.

@@ -4,9 +4,11 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <optional>
+#include <ostream>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -114,6 +116,19 @@ ListedPictures read_records(std::string_view content, const std::string& where,
   return listed;
 }
 
+std::string with_line_end(std::string_view row) {
+  std::string whole(row);
+  if (!whole.ends_with('\n')) whole += '\n';
+  return whole;
+}
+
+std::string lines(std::span<const std::string> captions) {
+  std::string text;
+  for (const std::string& caption : captions)
+    text += (text.empty() ? "" : "\n") + valid_utf8(caption);
+  return text;
+}
+
 std::string row_of(const std::string& name, std::span<const std::string> captions, ListForm form) {
   if (form == ListForm::jsonl) {
     const Json text = captions.size() == 1
@@ -121,10 +136,41 @@ std::string row_of(const std::string& name, std::span<const std::string> caption
                           : Json(std::vector<std::string>(captions.begin(), captions.end()));
     return dump({{"file_name", name}, {"text", text}}) + '\n';
   }
-  std::string text;
-  for (const std::string& caption : captions)
-    text += (text.empty() ? "" : "\n") + valid_utf8(caption);
-  return in_csv_quotes(name) + ',' + in_csv_quotes(text) + '\n';
+  return in_csv_quotes(name) + ',' + in_csv_quotes(lines(captions)) + '\n';
+}
+
+using Texts = std::vector<std::string>;
+
+Texts texts_of(const Json& row) {
+  const Json text = row.value("text", Json::array());
+  if (text.is_string()) return {text.get<std::string>()};
+  const auto is_string = [](const Json& one) { return one.is_string(); };
+  if (!text.is_array() || !std::ranges::all_of(text, is_string))
+    throw Error(ErrorCode::io, "the text of " + in_quotes(row["file_name"].get<std::string>()) +
+                                   " is neither a string nor a list of strings");
+  return text.get<Texts>();
+}
+
+/// One text of two, unless it is there already.
+std::string joined(const std::string& text, const std::string& caption, const AddedCaptions& a) {
+  const bool there = text == caption || (a.after ? text.ends_with(a.separator + caption)
+                                                 : text.starts_with(caption + a.separator));
+  if (there || caption.empty()) return text;
+  if (text.empty()) return caption;
+  return a.after ? text + a.separator + caption : caption + a.separator + text;
+}
+
+Texts joined(const Texts& texts, const AddedCaptions& a) {
+  if (texts.size() == 1 && a.captions.size() == 1)
+    return {joined(texts.front(), a.captions.front(), a)};
+  Texts added;
+  for (const std::string& caption : a.captions) {
+    if (std::ranges::find(texts, caption) == texts.end()) added.push_back(caption);
+  }
+  Texts all = a.after ? texts : added;
+  const Texts& others = a.after ? added : texts;
+  all.insert(all.end(), others.begin(), others.end());
+  return all;
 }
 
 }  // namespace
@@ -133,6 +179,50 @@ ListedPictures read_listed(std::string_view content, ListForm form, const std::s
                            const TakeRow& take) {
   return form == ListForm::jsonl ? read_lines(content, where, take)
                                  : read_records(content, where, take);
+}
+
+std::unordered_map<std::string, std::string> rows_by_name(const std::filesystem::path& file,
+                                                          ListForm form) {
+  std::unordered_map<std::string, std::string> rows;
+  if (!is_there(file)) return rows;
+  read_listed(read_file(file, kMaxBytes), form, file.string(),
+              [&](const std::string& name, std::string_view row) {
+                rows.try_emplace(name, with_line_end(row));
+              });
+  return rows;
+}
+
+std::string with_added(std::string_view row, const AddedCaptions& added, ListForm form) {
+  if (form == ListForm::csv) {
+    const CsvRecord record = csv_record_at(row, 0);
+    const std::string text = joined(record.fields.at(1), lines(added.captions), added);
+    if (text == record.fields[1]) return std::string(row);
+    return in_csv_quotes(record.fields[0]) + ',' + in_csv_quotes(text) + '\n';
+  }
+  Json changed = parse_json(row, "a row");
+  const Texts before = texts_of(changed), texts = joined(before, added);
+  if (texts == before) return std::string(row);
+  changed["text"] = texts.size() == 1 ? Json(texts.front()) : Json(texts);
+  return dump(changed) + '\n';
+}
+
+void merge_rows(const std::filesystem::path& file, const std::filesystem::path& changed,
+                ListForm form) {
+  auto rows = rows_by_name(changed, form);
+  std::string merged(form == ListForm::csv ? kHeader : "");
+  if (is_there(file)) {
+    read_listed(read_file(file, kMaxBytes), form, file.string(),
+                [&](const std::string& name, std::string_view row) {
+                  const auto found = rows.find(name);
+                  merged += found == rows.end() ? with_line_end(row) : found->second;
+                  if (found != rows.end()) rows.erase(found);
+                });
+  }
+  read_listed(read_file(changed, kMaxBytes), form, changed.string(),
+              [&](const std::string& name, std::string_view) {
+                if (const auto row = rows.extract(name)) merged += row.mapped();
+              });
+  write_file(file, [&](std::ostream& out) { out << merged; });
 }
 
 CaptionList::CaptionList(std::filesystem::path file, ListForm form)
@@ -183,7 +273,11 @@ bool CaptionList::has(const std::string& name) const {
 }
 
 void CaptionList::append(const std::string& name, std::span<const std::string> captions) {
-  write(row_of(name, captions, form_));
+  append_row(name, row_of(name, captions, form_));
+}
+
+void CaptionList::append_row(const std::string& name, std::string_view row) {
+  write(row);
   listed_.names.insert(name);
 }
 
@@ -195,8 +289,7 @@ void CaptionList::take_over(const std::filesystem::path& from,
               [&](const std::string& name, std::string_view row) {
                 if (!names.contains(name)) return;
                 listed_.names.insert(name);
-                rows += row;
-                if (!row.ends_with('\n')) rows += '\n';
+                rows += with_line_end(row);
               });
   write(rows);
 }

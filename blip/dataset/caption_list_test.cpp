@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -53,6 +54,61 @@ TEST_F(CaptionListTest, RowsCanBeReadBack) {
   EXPECT_EQ(content(),
             "file_name,text\n\"a\n\"\"b,.jpg\",\"a \"\"cat\"\", a\nline\"\n"
             "\"c.jpg\",\"a \"\"cat\"\", a\nline\ntwo\"\n");
+}
+
+TEST(CaptionRows, CaptionsJoinTheirText) {
+  const auto line = [](const std::string& row, const Texts& captions, bool after = true) {
+    return with_added(row, {captions, ", ", after}, ListForm::jsonl);
+  };
+  const std::string row = R"({"id":1,"file_name":"a.png","text":"1cat","ok":true})"
+                          "\n";
+  const std::string added = R"({"id":1,"file_name":"a.png","text":"1cat, a cat","ok":true})"
+                            "\n";
+  EXPECT_EQ(line(row, {"a cat"}), added);
+  EXPECT_EQ(line(added, {"a cat"}), added);
+  EXPECT_EQ(line(row, {"a cat"}, false),
+            R"({"id":1,"file_name":"a.png","text":"a cat, 1cat","ok":true})"
+            "\n");
+  EXPECT_EQ(line(row, {"a cat", "1cat"}),
+            R"({"id":1,"file_name":"a.png","text":["1cat","a cat"],"ok":true})"
+            "\n");
+  EXPECT_EQ(line(R"({"file_name":"a","text":["x","y"]})", {"z"}, false),
+            R"({"file_name":"a","text":["z","x","y"]})"
+            "\n");
+  EXPECT_EQ(line(R"({"file_name":"a"})", {"z"}), R"({"file_name":"a","text":"z"})"
+                                                 "\n");
+  EXPECT_EQ(line(R"({"file_name":"a","text":""})", {"z"}), R"({"file_name":"a","text":"z"})"
+                                                           "\n");
+  EXPECT_THROW(line(R"({"file_name":"a","text":7})", {"z"}), Error);
+  EXPECT_THROW(line(R"({"file_name":"a","text":["x",7]})", {"z"}), Error);
+
+  const Texts both = {"z", "w"};
+  EXPECT_EQ(with_added("a,x\xFF\r\n", {both, "; ", true}, ListForm::csv),
+            "\"a\",\"x\xFF; z\nw\"\n");
+  EXPECT_EQ(with_added("a,\"z\nw; x\"\n", {both, "; ", false}, ListForm::csv), "a,\"z\nw; x\"\n");
+}
+
+TEST_F(CaptionListTest, ChangedRowsTakeTheirOldPlaces) {
+  const fs::path changed = file_.string() + ".changed";
+  write("file_name,text\na,1\nb,2\na,3\nc,4");
+  {
+    CaptionList list(changed, ListForm::csv);
+    list.append("new", Texts{"n"});
+    list.append("c", Texts{"C"});
+    list.append_row("a", "a,A\n");
+  }
+  for (int again = 0; again < 2; ++again) {
+    merge_rows(file_, changed, ListForm::csv);
+    EXPECT_EQ(content(), again == 0 ? "file_name,text\na,A\nb,2\na,3\n\"c\",\"C\"\n\"new\",\"n\"\n"
+                                    : content());
+    EXPECT_EQ(rows_by_name(file_, ListForm::csv).at("a"), "a,A\n");
+  }
+  EXPECT_EQ(std::ranges::count(content(), '\n'), 6);
+  fs::remove(file_);
+  merge_rows(file_, changed, ListForm::csv);
+  EXPECT_EQ(content(), read_file(changed, 1 << 20));
+  fs::remove(changed);
+  EXPECT_TRUE(rows_by_name(changed, ListForm::csv).empty());
 }
 
 TEST_F(CaptionListTest, TheTrainerReadsLines) {

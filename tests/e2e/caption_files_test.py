@@ -161,6 +161,27 @@ class Lists(FolderTest):
         self.assertEqual(run("caption", self.photos, "--csv", table, "--overwrite").returncode, 1)
         self.assertEqual(table.read_text(), f'file_name,text\n"a.png","{CRABS_CAPTION}"\nb.png,mine\n')
 
+    def test_captions_join_the_rows_that_are_there(self):
+        self.copy("a.png", "b.png", "c.png")
+        metadata = self.photos / "metadata.jsonl"
+        old = '{"text": "other", "file_name": "z.png"}\n{"file_name": "b.png", "tag": 1, "text": "1crab"}\n'
+        joined = '{"text": "other", "file_name": "z.png"}\n' + json.dumps({"file_name": "b.png", "tag": 1, "text": f"1crab, {CRABS_CAPTION}"}, separators=(",", ":"))
+        rows = "".join(json.dumps({"file_name": n, "text": CRABS_CAPTION}, separators=(",", ":")) + "\n" for n in ("a.png", "c.png"))
+        metadata.write_text(old)
+        (self.photos / "metadata.jsonl.append.partial").write_text(rows.splitlines(keepends=True)[0] + '{"file_na')  # as a power cut leaves it
+        done = run("caption", self.photos, "--metadata", metadata, "--append", "--model", self.folder / "none")
+        self.assertEqual((done.returncode, metadata.read_text()), (3, old))
+        done = run("caption", self.photos, "--metadata", metadata, "--append")
+        self.assertIn(b"goes on", done.stderr)
+        self.assertEqual((done.returncode, metadata.read_text()), (0, joined + "\n" + rows))
+        self.assertEqual(self.counts("--metadata", metadata, "--append"), (0, 3, 0))
+        self.assertEqual(metadata.read_text(), joined + "\n" + rows)
+        self.assertEqual(sorted(p.name for p in self.photos.iterdir()), ["a.png", "b.png", "c.png", "metadata.jsonl"])
+        table = self.photos / "c.csv"
+        table.write_text("file_name,text\nb.png,1crab\n")
+        self.assertEqual(self.counts("--csv", table, "--prepend", "--separator", "; "), (3, 0, 0))
+        self.assertEqual(table.read_text().splitlines()[1], f'"b.png","{CRABS_CAPTION}; 1crab"')
+
     def test_several_captions_are_a_list(self):
         self.copy("a.png")
         self.caption("--metadata", self.photos / "m.jsonl", "--num-beams", "3", "--num-return-sequences", "2")

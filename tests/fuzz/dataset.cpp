@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "blip/base/error.h"
 #include "blip/base/file.h"
@@ -85,6 +87,15 @@ void read_lines(const std::filesystem::path& lines) {
   blip::read_vqa(std::span(&lines, 1));
 }
 
+/// A list, to whose rows captions are added.
+void read_and_add(const std::filesystem::path& file, blip::ListForm form) {
+  const std::vector<std::string> captions = {"a cat"};
+  blip::read_listed(blip::read_file(file, 1 << 20), form, "list",
+                    [&](const std::string&, std::string_view row) {
+                      blip::with_added(row, {captions, ", ", true}, form);
+                    });
+}
+
 void read(int kind, const std::filesystem::path& file) {
   switch (kind) {
     case 0:
@@ -115,10 +126,10 @@ void read(int kind, const std::filesystem::path& file) {
       read_pairs(lines_file());
       break;
     case 9:
-      blip::read_listed(blip::read_file(file, 1 << 20), blip::ListForm::jsonl, "list");
+      read_and_add(file, blip::ListForm::jsonl);
       break;
     case 10:
-      blip::read_listed(blip::read_file(file, 1 << 20), blip::ListForm::csv, "list");
+      read_and_add(file, blip::ListForm::csv);
       break;
     default:
       read_pairs(tar_file());

@@ -104,7 +104,7 @@ def main() -> int:
             """A whole process: it starts, maps two checkpoints, reads, decodes, writes and sums up."""
             shutil.rmtree(scratch / "out", ignore_errors=True)
             subprocess.run([blip, "capfilt", photos, scratch / "out", "--captioner", models[0], "--filter", models[1], "--batch-size", str(options.batch),
-                            "--min-new-tokens", str(TOKENS), "--max-new-tokens", str(TOKENS)], check=True, capture_output=True)  # fmt: skip
+                            "--precision", stored, "--min-new-tokens", str(TOKENS), "--max-new-tokens", str(TOKENS)], check=True, capture_output=True)  # fmt: skip
 
         peer = Transformers(captioner, matcher, options.dtype, options.vision_once)
         peer.run(files[:1], 1)

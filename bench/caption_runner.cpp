@@ -1,5 +1,6 @@
-// Captions one picture again and again on request: caption_runner MODEL PICTURE NEW_TOKENS BEAMS.
-// For each line on standard input, one run; for each run, one line of JSON on standard output.
+// Captions one picture again and again on request: caption_runner MODEL PRECISION PICTURE
+// NEW_TOKENS BEAMS. For each line on standard input, one run; for each run, one line of JSON on
+// standard output.
 #include <chrono>
 #include <cstdio>
 #include <iostream>
@@ -18,12 +19,13 @@ double seconds() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 2;
-  const blip::Captioner captioner(blip::Engine::load(argv[1]));
-  const blip::Image image = blip::load_image(argv[2]);
+  if (argc != 6) return 2;
+  const blip::Captioner captioner(
+      blip::Engine::load(argv[1], {.precision = blip::find_precision(argv[2])}));
+  const blip::Image image = blip::load_image(argv[3]);
   blip::CaptionOptions options;
-  options.generation.max_new_tokens = options.generation.min_new_tokens = std::stoi(argv[3]);
-  options.generation.num_beams = std::stoi(argv[4]);
+  options.generation.max_new_tokens = options.generation.min_new_tokens = std::stoi(argv[4]);
+  options.generation.num_beams = std::stoi(argv[5]);
   for (std::string line; std::getline(std::cin, line);) {
     const double start = seconds();
     const blip::CaptionRequest request{captioner.engine().encode({&image, 1}).front(), ""};

@@ -73,7 +73,7 @@ def main() -> int:
 
     def ours(precision: str) -> list[dict]:
         """A whole process: it starts, maps the checkpoint, decodes the picture."""
-        command = [blip, "describe", PICTURE, "-m", folders[precision], "--options", recipe_file, "--format", "jsonl"]
+        command = [blip, "describe", PICTURE, "-m", folders[precision], "--precision", precision, "--options", recipe_file, "--format", "jsonl"]
         row = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         return [prompt for prompt in row["prompts"] if not prompt["skipped"]]
 

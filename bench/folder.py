@@ -59,7 +59,7 @@ def main() -> int:
     blip = options.build / "bin/blip"
 
     def caption(precision: str) -> list[list[int]]:
-        command = [blip, "caption", folder, "-m", checkpoints.converted(blip, model, precision), "--batch-size", str(options.batch), "--num-beams", "1",
+        command = [blip, "caption", folder, "-m", checkpoints.converted(blip, model, precision), "--precision", precision, "--batch-size", str(options.batch), "--num-beams", "1",
                    "--max-new-tokens", str(NEW_TOKENS), "--min-new-tokens", str(NEW_TOKENS), "--format", "jsonl"]  # fmt: skip
         rows = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
         return [json.loads(row)["captions"][0]["tokens"] for row in rows]

@@ -85,7 +85,7 @@ def main() -> int:
     listed = options.folder / "texts.txt"
     listed.write_text("\n".join(texts) + "\n")
     folder = checkpoints.converted(blip, model, options.precision)
-    command = [blip, "match", PICTURE, "-m", folder, "--texts", listed, "--only", "itm", "--itm-token", "cls", "--format", "jsonl"]
+    command = [blip, "match", PICTURE, "-m", folder, "--precision", options.precision, "--texts", listed, "--only", "itm", "--itm-token", "cls", "--format", "jsonl"]
 
     def ours() -> list[float]:
         """A whole process: it starts, maps the checkpoint, decodes the picture."""

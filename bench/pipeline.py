@@ -19,10 +19,10 @@ import checkpoint as checkpoints  # noqa: E402
 NEW_TOKENS = 20
 
 
-def run(blip: pathlib.Path, model: pathlib.Path, pictures: pathlib.Path, batch: int) -> dict:
+def run(blip: pathlib.Path, model: pathlib.Path, precision: str, pictures: pathlib.Path, batch: int) -> dict:
     """The command's account of the run, and the seconds of the whole process as "process"."""
     with tempfile.TemporaryDirectory() as out:
-        command = [blip, "caption", pictures, "-m", model, "--metadata", pathlib.Path(out) / "metadata.jsonl", "--format", "json", "--batch-size",
+        command = [blip, "caption", pictures, "-m", model, "--precision", precision, "--metadata", pathlib.Path(out) / "metadata.jsonl", "--format", "json", "--batch-size",
                    str(batch), "--num-beams", "1", "--max-new-tokens", str(NEW_TOKENS), "--min-new-tokens", str(NEW_TOKENS)]  # fmt: skip
         start = time.perf_counter()
         said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -52,7 +52,7 @@ def main() -> int:
         pictures = photos.ensure(options.folder, size, options.pictures)
         for precision in options.precisions.split(","):
             converted = checkpoints.converted(blip, model, precision)
-            runs = [run(blip, converted, pictures, options.batch) for _ in range(options.runs)]
+            runs = [run(blip, converted, precision, pictures, options.batch) for _ in range(options.runs)]
             shares = [f"{100 * statistics.median(r[c] / r['process'] for r in runs):9.1f}%" for c in columns]
             speed = statistics.median(r["captioned"] / r["process"] for r in runs)
             print(f"{size[0]}x{size[1]:<5} {precision:>9} {speed:10.2f} " + " ".join(shares), flush=True)

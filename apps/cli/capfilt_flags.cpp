@@ -88,7 +88,9 @@ void CapFiltFlags::add_models(CLI::App& command) {
       .add_option_function<std::string>(
           "--precision",
           [this](const std::string& word) { engines.precision = find_precision(word); },
-          "arithmetic of both models' layers (auto: as the checkpoints are stored)")
+          "arithmetic of both models' layers (auto: as they are stored, but bf16 instead of f32 on "
+          "CPUs that "
+          "multiply it)")
       ->default_str("auto")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
   command

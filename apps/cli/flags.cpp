@@ -77,8 +77,9 @@ void ModelFlags::add_to(CLI::App& command) {
       .add_option_function<std::string>(
           "--precision",
           [this](const std::string& word) { options.precision = find_precision(word); },
-          "arithmetic of the layers (auto: as the checkpoint is stored; see blip convert and blip "
-          "quantize)")
+          "arithmetic of the layers (auto: as the checkpoint is stored, but bf16 instead of f32 on "
+          "CPUs "
+          "that multiply it; see blip convert and blip quantize)")
       ->default_str("auto")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
   command.add_option("--num-threads", num_threads, "threads (default: one per core)")

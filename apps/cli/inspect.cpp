@@ -11,6 +11,7 @@
 #include "blip/base/error.h"
 #include "blip/base/json.h"
 #include "blip/checkpoint/checkpoint.h"
+#include "blip/model/parameters.h"
 #include "blip/ops/isa.h"
 
 namespace blip::cli {
@@ -79,7 +80,7 @@ Json describe(const Checkpoint& checkpoint) {
   json["cpu"] = {{"features", cpu_features()},
                  {"kernels", isas},
                  {"in_use", name(active_isa())},
-                 {"precision", "f32"},
+                 {"precision", name(choose_precision(checkpoint.tensors, {}))},
                  {"cores", available_cores()}};
   return json;
 }

@@ -107,7 +107,7 @@ def our_environment(options: argparse.Namespace) -> dict:
 
 def start_ours(precision: str, model: pathlib.Path, options: argparse.Namespace) -> Runner:
     folder = checkpoints.converted(options.build / "bin/blip", model, precision)
-    command = [options.build / "bin/caption_runner", folder, PICTURE, options.new_tokens, options.beams]
+    command = [options.build / "bin/caption_runner", folder, precision, PICTURE, options.new_tokens, options.beams]
     return Runner(f"blip.cpp {precision}", command, our_environment(options))
 
 
@@ -117,8 +117,9 @@ def cold_commands(ours: list[Runner], peers: list[Runner], model: pathlib.Path, 
     length = ["--max-new-tokens", options.new_tokens, "--min-new-tokens", options.new_tokens, "--num-beams", options.beams]
     commands = {}
     for runner in ours:
-        folder = checkpoints.converted(options.build / "bin/blip", model, runner.name.split()[1])
-        commands[runner.name] = [*blip, folder, *length]
+        precision = runner.name.split()[1]
+        folder = checkpoints.converted(options.build / "bin/blip", model, precision)
+        commands[runner.name] = [*blip, folder, "--precision", precision, *length]
     commands[DEFAULT_MODEL] = [*blip, checkpoints.ROOT / "models/default"]
     for runner in peers:
         kind, _, precision = runner.name.partition("-")

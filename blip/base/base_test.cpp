@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <bit>
@@ -257,6 +258,31 @@ TEST_F(FileTest, MappedFileOutlivesItsName) {
   EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "content");
   EXPECT_EQ(mapped->path(), file);
   EXPECT_TRUE(MappedFile::open(write("empty", ""))->bytes().empty());
+}
+
+/// Pages of files in this process's memory.
+long file_pages() {
+  std::ifstream counts("/proc/self/statm");
+  long size = 0, resident = 0, shared = 0;
+  counts >> size >> resident >> shared;
+  return shared;
+}
+
+TEST_F(FileTest, MappedFileGivesPagesBackAndHasThemAgain) {
+  const std::string content(std::size_t{8} << 20, 'x');
+  const auto mapped = MappedFile::open(write("big", content));
+  const auto read = [&] {
+    return std::ranges::all_of(mapped->bytes(), [](std::byte b) { return b == std::byte{'x'}; });
+  };
+  EXPECT_TRUE(read());
+  const long before = file_pages();
+  MappedFile::give_back(mapped->bytes().subspan(1));
+  EXPECT_LT(file_pages(), before - 1000);
+  EXPECT_TRUE(read());
+  // What is of no file stays as it is.
+  MappedFile::give_back(std::as_bytes(std::span(content)));
+  EXPECT_EQ(content, std::string(content.size(), 'x'));
+  MappedFile::give_back({});
 }
 
 TEST_F(FileTest, MappedFileSaysWhatIsWrong) {

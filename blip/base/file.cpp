@@ -8,8 +8,12 @@
 #include <atomic>
 #include <cerrno>
 #include <climits>
+#include <cstdint>
 #include <cstring>
 #include <fstream>
+#include <iterator>
+#include <map>
+#include <mutex>
 
 #include "blip/base/error.h"
 
@@ -152,6 +156,39 @@ void NewFolder::give_name() {
   path_.clear();
 }
 
+namespace {
+
+/// The end of each mapped file by its beginning. Never destroyed: checkpoints may outlive it.
+struct Mappings {
+  std::mutex mutex;
+  std::map<const std::byte*, const std::byte*> ends;
+};
+
+Mappings& mappings() {
+  static auto* const all = new Mappings;
+  return *all;
+}
+
+}  // namespace
+
+MappedFile::MappedFile(std::filesystem::path path, const std::byte* data, std::size_t size)
+    : path_(std::move(path)), data_(data), size_(size) {
+  const std::lock_guard lock(mappings().mutex);
+  mappings().ends[data_] = data_ + size_;
+}
+
+void MappedFile::give_back(std::span<const std::byte> bytes) {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<std::uintptr_t>(bytes.data()) + page - 1) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(bytes.data() + bytes.size()) / page * page;
+  if (begin >= end) return;
+  const std::lock_guard lock(mappings().mutex);
+  const auto after = mappings().ends.upper_bound(bytes.data());
+  if (after == mappings().ends.begin()) return;
+  if (bytes.data() + bytes.size() > std::prev(after)->second) return;
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& file) {
   const Descriptor descriptor(file);
   const std::byte* data = nullptr;
@@ -166,6 +203,8 @@ std::shared_ptr<const MappedFile> MappedFile::open(const std::filesystem::path& 
 }
 
 MappedFile::~MappedFile() {
+  const std::lock_guard lock(mappings().mutex);
+  mappings().ends.erase(data_);
   if (size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 

@@ -55,9 +55,13 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
 
+  /// Takes the whole pages of `bytes` out of this process's memory; who reads them again gets them
+  /// from the file again. For what was read to be converted. Nothing where they are not of a mapped
+  /// file.
+  static void give_back(std::span<const std::byte> bytes);
+
  private:
-  MappedFile(std::filesystem::path path, const std::byte* data, std::size_t size)
-      : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::filesystem::path path, const std::byte* data, std::size_t size);
 
   std::filesystem::path path_;
   const std::byte* data_;

@@ -11,6 +11,8 @@
 #include "blip/checkpoint/safetensors.h"
 #include "blip/model/blip.h"
 #include "blip/model/smoothing.h"
+#include "blip/ops/isa.h"
+#include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
@@ -64,6 +66,29 @@ TEST_F(Conversion, GivesWhatTheSamePrecisionGivesAtLoading) {
   }
   EXPECT_LT(fs::file_size(folder_ / "int8/model.safetensors"),
             fs::file_size(folder_ / "f32/model.safetensors") / 3);
+}
+
+TEST_F(Conversion, WhatIsStoredAndTheCpuChooseThePrecision) {
+  ConversionOptions options;
+  for (const Precision precision : kPrecisions) {
+    options.precision = precision;
+    write_converted(source(), options, folder_ / std::string(name(precision)));
+  }
+  const auto chosen = [&](Precision stored, std::optional<Precision> wanted = {}) {
+    return choose_precision(open_checkpoint(folder_ / std::string(name(stored))).tensors, wanted);
+  };
+  const Isa before = active_isa();
+  for (const Isa isa : supported_isas()) {
+    force_isa(isa);
+    const bool multiplied = tiles_multiply(Precision::bf16);
+    EXPECT_EQ(chosen(Precision::f32), multiplied ? Precision::bf16 : Precision::f32) << name(isa);
+    EXPECT_EQ(chosen(Precision::bf16), Precision::bf16);
+    EXPECT_EQ(chosen(Precision::int8), Precision::int8);
+    EXPECT_EQ(chosen(Precision::f32, Precision::f32), Precision::f32);
+    EXPECT_EQ(chosen(Precision::bf16, Precision::int8), Precision::int8);
+    EXPECT_THROW(chosen(Precision::int8, Precision::f32), Error);
+  }
+  force_isa(before);
 }
 
 TEST_F(Conversion, KeepsTheAuthorsConventions) {

@@ -2,6 +2,10 @@
 
 #include <cstdint>
 
+#include "blip/base/error.h"
+#include "blip/base/file.h"
+#include "blip/ops/tiles.h"
+
 namespace blip {
 namespace {
 
@@ -10,6 +14,22 @@ bool aligned_for_bf16(const StoredTensor& tensor) {
 }
 
 }  // namespace
+
+Precision choose_precision(const TensorStore& tensors, std::optional<Precision> wanted) {
+  // All layers of a checkpoint are stored as this one.
+  const StoredTensor* stored = tensors.find("vision_model.encoder.layers.0.self_attn.qkv.weight");
+  const DType dtype = stored == nullptr ? DType::f32 : stored->dtype;
+  if (dtype == DType::i8) {
+    if (wanted.value_or(Precision::int8) != Precision::int8) {
+      throw Error(ErrorCode::usage, "the checkpoint holds int8 weights and cannot run in " +
+                                        std::string(name(*wanted)));
+    }
+    return Precision::int8;
+  }
+  if (wanted) return *wanted;
+  const bool bf16 = dtype == DType::bf16 || tiles_multiply(Precision::bf16);
+  return bf16 ? Precision::bf16 : Precision::f32;
+}
 
 WeightMatrix Parameters::matrix(const std::string& name, int out, int in,
                                 const std::string& tied) const {
@@ -33,14 +53,10 @@ WeightMatrix Parameters::read_matrix(const std::string& name, const Shape& shape
     return bf16_matrix(tensors_.tensor(key, shape));
   }
   const Weight values = weight(key, shape);
-  switch (precision_) {
-    case Precision::bf16:
-      return to_bf16(values);
-    case Precision::int8:
-      return to_int8(values, {});
-    default:
-      return to_matrix(values);
-  }
+  if (precision_ == Precision::f32) return to_matrix(values);
+  WeightMatrix matrix = precision_ == Precision::bf16 ? to_bf16(values) : to_int8(values, {});
+  MappedFile::give_back(stored->bytes);
+  return matrix;
 }
 
 WeightMatrix Parameters::embedding(const std::string& name, int rows, int width) const {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "blip/base/precision.h"
 #include "blip/base/tensor.h"
 #include "blip/checkpoint/tensor_store.h"
 #include "blip/ops/elementwise.h"
@@ -23,6 +25,12 @@ struct LayerNorm {
   }
   LayerNormParameters parameters() const { return {gamma.data(), beta.data(), gamma.size(), eps}; }
 };
+
+/// The precision of a checkpoint's linear layers: `wanted`, or where that is nothing the fastest
+/// that passes the gate of docs/numerics.md whatever the weights: as they are stored, but bf16
+/// where they are wider and the CPU multiplies bf16. Throws Error{usage} for int8 weights that
+/// shall be something else.
+Precision choose_precision(const TensorStore& tensors, std::optional<Precision> wanted);
 
 /// Where a model's parts read their parameters, and in which precision. The matrices of an int8
 /// checkpoint are int8 whatever is asked: "<name>.weight" I8 [out, in], "<name>.weight_scale" and

@@ -10,7 +10,7 @@ namespace blip {
 inline const std::filesystem::path kModel = BLIP_SOURCE_DIR "/models/default";
 
 inline const Captioner& captioner() {
-  static const Captioner made(Engine::load(kModel));
+  static const Captioner made(Engine::load(kModel, {.precision = Precision::f32}));
   return made;
 }
 

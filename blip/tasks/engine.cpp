@@ -35,21 +35,6 @@ ImageProcessorConfig processor_config(const Checkpoint& checkpoint, int image_si
   return config;
 }
 
-/// What was asked for, or how the first layer of the vision encoder is stored, as all others are.
-Precision choose_precision(const Checkpoint& checkpoint, std::optional<Precision> wanted) {
-  const std::string first = "vision_model.encoder.layers.0.self_attn.qkv.weight";
-  const StoredTensor* stored = checkpoint.tensors.find(first);
-  const DType dtype = stored == nullptr ? DType::f32 : stored->dtype;
-  if (dtype != DType::i8) {
-    return wanted.value_or(dtype == DType::bf16 ? Precision::bf16 : Precision::f32);
-  }
-  if (wanted.value_or(Precision::int8) != Precision::int8) {
-    throw Error(ErrorCode::usage, "the checkpoint holds int8 weights and cannot run in " +
-                                      std::string(name(*wanted)));
-  }
-  return Precision::int8;
-}
-
 }  // namespace
 
 struct Engine::Data {
@@ -65,7 +50,7 @@ struct Engine::Data {
         tokenizer(options.tokenizer.empty() ? open_tokenizer(checkpoint)
                                             : Tokenizer::from_folder(options.tokenizer)),
         image_processor(processor_config(checkpoint, options.image_size)),
-        precision(choose_precision(checkpoint, options.precision)),
+        precision(choose_precision(checkpoint.tensors, options.precision)),
         model(checkpoint.config, Parameters(checkpoint.tensors, precision)) {
     if (!checkpoint.generation.is_null()) update_from_json(generation, checkpoint.generation);
   }

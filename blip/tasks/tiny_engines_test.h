@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cmath>
-#include <optional>
 #include <string>
 
 #include "blip/tasks/engine.h"
@@ -10,7 +9,7 @@ namespace blip {
 
 /// One of the small checkpoints of tests/golden/data, which share a vocabulary.
 inline Engine tiny_engine(const std::string& checkpoint, int vision_heads = 0,
-                          std::optional<Precision> precision = {}) {
+                          Precision precision = Precision::f32) {
   const std::string data = BLIP_SOURCE_DIR "/tests/golden/data/";
   EngineOptions options;
   options.vision_heads = vision_heads;

@@ -42,7 +42,7 @@ class Model:
 
     Args:
         path: the checkpoint; None: see `default_model`.
-        precision: "auto" (as the checkpoint is stored), "f32", "bf16" or "int8".
+        precision: "auto" (as the checkpoint is stored, but bf16 instead of f32 on CPUs that multiply it), "f32", "bf16" or "int8".
         threads: of one call; None: one for each core that the process may use.
         batch_size: pictures whose texts are computed together; what is held in memory at a time.
         image_size: side in pixels that pictures are squashed to; None: the checkpoint's.

@@ -191,7 +191,7 @@ class Caption(EvalTest):
         (self.images / "COCO_val2014_000000000015.png").unlink()
         self.assertEqual(run("eval", *self.arguments).returncode, 1)
         for more, says in ((["--num-beams", "2"], "options"), (["--image-size", "32"], "image_size"), (["--prompt", "a"], "options"),
-                           (["--precision", "bf16"], "precision"), (["--exif-orientation"], "image_options")):
+                           (["--precision", "int8"], "precision"), (["--exif-orientation"], "image_options")):
             self.fail_with(2, *self.arguments, *more, says="another " + says)
         self.annotations.write_text(self.annotations.read_text() + "\n")
         self.fail_with(2, *self.arguments, says="another inputs")

@@ -16,7 +16,8 @@ namespace {
 /// One checkpoint with its inputs, expected values and what was computed so far.
 struct Case {
   explicit Case(const std::filesystem::path& folder)
-      : engine(Engine::load(folder, {.tokenizer = resolve("tokenizer_hf")})),
+      : engine(Engine::load(folder,
+                            {.precision = Precision::f32, .tokenizer = resolve("tokenizer_hf")})),
         checkpoint(engine.checkpoint()),
         model(engine.model()),
         manifest(read_json(folder / "manifest.json")),

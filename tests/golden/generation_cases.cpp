@@ -45,7 +45,8 @@ struct Setup {
   }
 
   static Engine load(const std::filesystem::path& path) {
-    return Engine::load(path, {.tokenizer = has_vocabulary(path) ? path : resolve("tokenizer_hf")});
+    return Engine::load(path, {.precision = Precision::f32,
+                               .tokenizer = has_vocabulary(path) ? path : resolve("tokenizer_hf")});
   }
 
   Engine engine;

@@ -17,6 +17,12 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+#ifdef __clang__
+constexpr bool kLibgomp = false;  // LLVM's threads yield while they wait
+#else
+constexpr bool kLibgomp = true;
+#endif
+
 /// How long the calling thread has been ready to run, but waited for a core; nothing where the
 /// system does not tell.
 std::optional<std::chrono::nanoseconds> time_in_queue() noexcept {
@@ -65,7 +71,7 @@ void yield_to_others() noexcept {
   thread_local std::optional<std::chrono::nanoseconds> queued_before;
   const Clock::time_point now = Clock::now();
   const Clock::duration passed = now - last;
-  if (passed < kEach || omp_get_max_threads() < 2) return;
+  if (!kLibgomp || passed < kEach || omp_get_max_threads() < 2) return;
   last = now;
   const std::optional<std::chrono::nanoseconds> queued = time_in_queue();
   const auto before = std::exchange(queued_before, queued);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "blip/base/context.h"
 #include "blip/base/error.h"
 
 namespace blip::cli {
@@ -53,6 +54,7 @@ CapFiltShard CapFiltFlags::shard() const {
 CapFiltEngines CapFiltFlags::load() const {
   require_one(!captioner.empty(), no_captioner, "captioner");
   require_one(!filter.empty(), no_filter, "filter");
+  const ThreadScope threads({.num_threads = num_threads});
   CapFiltEngines loaded;
   if (!no_captioner) loaded.captioner = load_engine(captioner, engines);
   if (no_filter) return loaded;

@@ -6,6 +6,7 @@
 #include <span>
 #include <type_traits>
 
+#include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
 
@@ -57,6 +58,11 @@ std::filesystem::path shipped_model(std::string_view task) {
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
   const std::string name = task.empty() ? "model" : "model-" + std::string(task);
   return program.parent_path().parent_path() / "share" / "blip" / name;
+}
+
+Engine ModelFlags::load() const {
+  const ThreadScope threads({.num_threads = num_threads});
+  return load_engine(path(), options);
 }
 
 void ModelFlags::add_to(CLI::App& command) {

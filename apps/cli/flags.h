@@ -29,7 +29,7 @@ struct ModelFlags {
   /// Throws Error{not_found}.
   std::filesystem::path path() const;
   /// Throws as path() and Engine::load() do.
-  Engine load() const { return load_engine(path(), options); }
+  Engine load() const;
 };
 
 /// Where a model that comes with the program lies; see ModelFlags::task.

@@ -1,7 +1,7 @@
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <system_error>
-#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -14,6 +14,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
+fs::path target_of(const fs::path& file) {
+  std::error_code error;
+  const fs::path target = fs::canonical(file, error);
+  return error ? file : target;
+}
+
 /// One file with a row for each picture, whose name is relative to the file's folder.
 class ListStore : public CaptionStore {
  public:
@@ -21,20 +27,22 @@ class ListStore : public CaptionStore {
       : flags_(flags),
         words_(flags),
         file_(flags.csv.empty() ? flags.metadata : flags.csv),
+        target_(target_of(file_)),
         existing_(flags.existing()),
         form_(flags.csv.empty() ? ListForm::jsonl : ListForm::csv),
         folder_(fs::absolute(file_).lexically_normal().parent_path()),
         list_(written_file(), form_) {
-    if (adds()) old_ = rows_by_name(file_, form_);
-    const std::string name = written_file().string();
-    if (list_.cut_off() > 0)
-      std::fprintf(stderr, "blip: %s: %zu bytes of a row that was not whole are cut off\n",
-                   name.c_str(), list_.cut_off());
+    if (adds()) {
+      old_.emplace(target_, form_);
+      say_cut_off(*old_, target_);
+      require_texts(target_, form_);  // before anything is computed
+    }
+    say_cut_off(list_, written_file());
     if (rewrites() && list_.size() > 0)
       std::fprintf(stderr,
                    "blip: goes on with %s, which an earlier run left (delete it to begin "
                    "anew)\n",
-                   name.c_str());
+                   written_file().c_str());
   }
 
   bool wants(const PictureInput& picture) override {
@@ -50,14 +58,7 @@ class ListStore : public CaptionStore {
   bool write(const PictureInput& picture, const std::vector<std::string>& captions) override {
     const std::string tags = words_.needs_tags() ? text_beside(picture.path, flags_.tags) : "";
     const std::string name = name_of(picture);
-    const std::vector<std::string> texts = words_.texts(picture, tags, captions);
-    if (const auto old = old_.find(name); old != old_.end()) {
-      const std::string row =
-          with_added(old->second, {texts, flags_.separator, existing_ == Existing::append}, form_);
-      list_.append_row(name, row);
-      return row != old->second;
-    }
-    list_.append(name, texts);
+    list_.append(name, words_.texts(picture, tags, captions));
     unwritten_.erase(name);
     return true;
   }
@@ -67,18 +68,26 @@ class ListStore : public CaptionStore {
     std::error_code error;
     if (adds()) {
       if (list_.size() == 0) return;
-      merge_rows(file_, written_file(), form_);
+      if (old_->size() == 0) old_.reset();  // it would take the file with it
+      merge_captions(target_, written_file(), {flags_.separator, existing_ == Existing::append},
+                     form_);
       fs::remove(written_file(), error);
       return;
     }
     // What failed keeps what it had.
     if (!unwritten_.empty()) list_.take_over(file_, unwritten_);
-    fs::rename(written_file(), file_, error);
+    fs::rename(written_file(), target_, error);
     if (error)
       throw Error(ErrorCode::io, "cannot write " + file_.string() + ": " + error.message());
   }
 
  private:
+  static void say_cut_off(const CaptionList& list, const fs::path& file) {
+    if (list.cut_off() > 0)
+      std::fprintf(stderr, "blip: %s: %zu bytes of a row that was not whole are cut off\n",
+                   file.c_str(), list.cut_off());
+  }
+
   bool adds() const { return existing_ == Existing::append || existing_ == Existing::prepend; }
   bool rewrites() const { return existing_ != Existing::skip; }
 
@@ -104,12 +113,13 @@ class ListStore : public CaptionStore {
   CaptionFileFlags flags_;
   CaptionWords words_;
   fs::path file_;
+  fs::path target_;  ///< the file itself where `file_` is a link to it
   Existing existing_;
   ListForm form_;
   fs::path folder_;
   CaptionList list_;
-  std::unordered_map<std::string, std::string> old_;  ///< rows that captions are added to
-  std::unordered_set<std::string> unwritten_;         ///< pictures that are to be captioned anew
+  std::optional<CaptionList> old_;  ///< that captions are added to: no other run may write it
+  std::unordered_set<std::string> unwritten_;  ///< pictures that are to be captioned anew
 };
 
 }  // namespace

@@ -43,12 +43,18 @@ struct Sharing {
   std::mutex mutex;
   std::unique_ptr<IdleTeam> team;
   Clock::time_point queued_last;
+  pid_t process = getpid();  ///< that has the team
 };
+
+/// Of a team that makes up the number.
+int threads_needed() {
+  return std::max(2, omp_get_num_procs() - omp_get_max_threads() + 2);
+}
 
 }  // namespace
 
 IdleTeam::IdleTeam() {
-  const int threads = std::max(2, omp_get_num_procs() - omp_get_max_threads() + 2);
+  const int threads = threads_needed();
   thread_ = std::thread([this, threads] {
 #pragma omp parallel num_threads(threads)
     begun_ = true;
@@ -67,6 +73,7 @@ IdleTeam::~IdleTeam() {
 void yield_to_others() noexcept {
   constexpr auto kEach = std::chrono::milliseconds(50);
   constexpr auto kQuiet = std::chrono::seconds(1);
+  constexpr int kMostThreads = 16;
   thread_local Clock::time_point last;
   thread_local std::optional<std::chrono::nanoseconds> queued_before;
   const Clock::time_point now = Clock::now();
@@ -80,17 +87,29 @@ void yield_to_others() noexcept {
     static auto* const sharing = new Sharing;
     const std::unique_lock lock(sharing->mutex, std::try_to_lock);
     if (!lock) return;
+    if (sharing->process != getpid()) {
+      sharing->process = getpid();
+      [[maybe_unused]] const IdleTeam* parents = sharing->team.release();  // its thread is not here
+    }
     // A program that is as busy leaves half of a core; our own threads that read pictures take
     // less.
     if (4 * (*queued - *before) > passed) {
       sharing->queued_last = now;
-      if (!sharing->team) sharing->team = std::make_unique<IdleTeam>();
+      if (!sharing->team && threads_needed() <= kMostThreads)
+        sharing->team = std::make_unique<IdleTeam>();
     } else if (now - sharing->queued_last > kQuiet) {
       sharing->team.reset();
     }
   } catch (...) {
     // Without memory or a thread more it stays as it is.
   }
+}
+
+PassingTeam::PassingTeam()
+    : threads_({.num_threads = std::min(omp_get_max_threads(), available_cores())}) {}
+
+PassingTeam::~PassingTeam() {
+  if (kLibgomp) omp_pause_resource(omp_pause_soft, omp_get_initial_device());
 }
 
 }  // namespace blip

@@ -10,6 +10,7 @@
 #include <optional>
 #include <ostream>
 #include <system_error>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -124,8 +125,7 @@ std::string with_line_end(std::string_view row) {
 
 std::string lines(std::span<const std::string> captions) {
   std::string text;
-  for (const std::string& caption : captions)
-    text += (text.empty() ? "" : "\n") + valid_utf8(caption);
+  for (const std::string& caption : captions) text += (text.empty() ? "" : "\n") + caption;
   return text;
 }
 
@@ -136,13 +136,25 @@ std::string row_of(const std::string& name, std::span<const std::string> caption
                           : Json(std::vector<std::string>(captions.begin(), captions.end()));
     return dump({{"file_name", name}, {"text", text}}) + '\n';
   }
-  return in_csv_quotes(name) + ',' + in_csv_quotes(lines(captions)) + '\n';
+  return in_csv_quotes(name) + ',' + in_csv_quotes(valid_utf8(lines(captions))) + '\n';
 }
 
 using Texts = std::vector<std::string>;
 
-Texts texts_of(const Json& row) {
-  const Json text = row.value("text", Json::array());
+/// `field` of a CSV list.
+Texts lines_of(std::string_view field) {
+  Texts texts;
+  while (!field.empty()) {
+    const std::size_t end = std::min(field.find('\n'), field.size());
+    texts.emplace_back(field.substr(0, end));
+    field.remove_prefix(std::min(end + 1, field.size()));
+  }
+  return texts;
+}
+
+Texts texts_in(const Json& row) {
+  const Json text = row.value("text", Json());
+  if (text.is_null()) return {};
   if (text.is_string()) return {text.get<std::string>()};
   const auto is_string = [](const Json& one) { return one.is_string(); };
   if (!text.is_array() || !std::ranges::all_of(text, is_string))
@@ -151,24 +163,32 @@ Texts texts_of(const Json& row) {
   return text.get<Texts>();
 }
 
-/// One text of two, unless it is there already.
-std::string joined(const std::string& text, const std::string& caption, const AddedCaptions& a) {
-  const bool there = text == caption || (a.after ? text.ends_with(a.separator + caption)
-                                                 : text.starts_with(caption + a.separator));
-  if (there || caption.empty()) return text;
-  if (text.empty()) return caption;
-  return a.after ? text + a.separator + caption : caption + a.separator + text;
+Texts texts_in(std::string_view row, ListForm form) {
+  return form == ListForm::csv ? lines_of(csv_record_at(row, 0).fields.at(1))
+                               : texts_in(parse_json(row, "a row"));
 }
 
-Texts joined(const Texts& texts, const AddedCaptions& a) {
-  if (texts.size() == 1 && a.captions.size() == 1)
-    return {joined(texts.front(), a.captions.front(), a)};
+void read_list(const std::filesystem::path& file, ListForm form, const TakeRow& take) {
+  read_listed(read_file(file, kMaxBytes), form, file.string(), take);
+}
+
+/// One text of two, unless it is there already.
+std::string joined(const std::string& text, const std::string& caption, const Joining& how) {
+  const bool there = text == caption || (how.after ? text.ends_with(how.separator + caption)
+                                                   : text.starts_with(caption + how.separator));
+  if (there || caption.empty()) return text;
+  if (text.empty()) return caption;
+  return how.after ? text + how.separator + caption : caption + how.separator + text;
+}
+
+/// All of both, each of the captions once.
+Texts listed(const Texts& texts, const Texts& captions, bool after) {
   Texts added;
-  for (const std::string& caption : a.captions) {
+  for (const std::string& caption : captions) {
     if (std::ranges::find(texts, caption) == texts.end()) added.push_back(caption);
   }
-  Texts all = a.after ? texts : added;
-  const Texts& others = a.after ? added : texts;
+  Texts all = after ? texts : added;
+  const Texts& others = after ? added : texts;
   all.insert(all.end(), others.begin(), others.end());
   return all;
 }
@@ -181,47 +201,50 @@ ListedPictures read_listed(std::string_view content, ListForm form, const std::s
                                  : read_records(content, where, take);
 }
 
-std::unordered_map<std::string, std::string> rows_by_name(const std::filesystem::path& file,
-                                                          ListForm form) {
-  std::unordered_map<std::string, std::string> rows;
-  if (!is_there(file)) return rows;
-  read_listed(read_file(file, kMaxBytes), form, file.string(),
-              [&](const std::string& name, std::string_view row) {
-                rows.try_emplace(name, with_line_end(row));
-              });
-  return rows;
-}
-
-std::string with_added(std::string_view row, const AddedCaptions& added, ListForm form) {
+std::string with_added(std::string_view row, std::span<const std::string> captions,
+                       const Joining& joining, ListForm form) {
+  Texts added;
+  for (const std::string& caption : captions) added.push_back(valid_utf8(caption));
+  const Texts before = texts_in(row, form);
   if (form == ListForm::csv) {
     const CsvRecord record = csv_record_at(row, 0);
-    const std::string text = joined(record.fields.at(1), lines(added.captions), added);
+    const bool one = before.size() < 2 && added.size() == 1;
+    const std::string text = one ? joined(record.fields[1], added.front(), joining)
+                                 : lines(listed(before, added, joining.after));
     if (text == record.fields[1]) return std::string(row);
     return in_csv_quotes(record.fields[0]) + ',' + in_csv_quotes(text) + '\n';
   }
   Json changed = parse_json(row, "a row");
-  const Texts before = texts_of(changed), texts = joined(before, added);
-  if (texts == before) return std::string(row);
-  changed["text"] = texts.size() == 1 ? Json(texts.front()) : Json(texts);
+  const bool list = changed.value("text", Json()).is_array() || added.size() != 1;
+  const Json text =
+      list ? Json(listed(before, added, joining.after))
+           : Json(joined(before.empty() ? "" : before.front(), added.front(), joining));
+  if (changed.contains("text") && changed["text"] == text) return std::string(row);
+  changed["text"] = text;
   return dump(changed) + '\n';
 }
 
-void merge_rows(const std::filesystem::path& file, const std::filesystem::path& changed,
-                ListForm form) {
-  auto rows = rows_by_name(changed, form);
+void require_texts(const std::filesystem::path& file, ListForm form) {
+  read_list(file, form, [form](const std::string&, std::string_view row) { texts_in(row, form); });
+}
+
+void merge_captions(const std::filesystem::path& file, const std::filesystem::path& added,
+                    const Joining& joining, ListForm form) {
+  std::unordered_map<std::string, Texts> captions;
+  read_list(added, form, [&](const std::string& name, std::string_view row) {
+    captions.try_emplace(name, texts_in(row, form));
+  });
   std::string merged(form == ListForm::csv ? kHeader : "");
   if (is_there(file)) {
-    read_listed(read_file(file, kMaxBytes), form, file.string(),
-                [&](const std::string& name, std::string_view row) {
-                  const auto found = rows.find(name);
-                  merged += found == rows.end() ? with_line_end(row) : found->second;
-                  if (found != rows.end()) rows.erase(found);
-                });
+    read_list(file, form, [&](const std::string& name, std::string_view row) {
+      const auto of_picture = captions.extract(name);
+      merged += with_line_end(of_picture ? with_added(row, of_picture.mapped(), joining, form)
+                                         : std::string(row));
+    });
   }
-  read_listed(read_file(changed, kMaxBytes), form, changed.string(),
-              [&](const std::string& name, std::string_view) {
-                if (const auto row = rows.extract(name)) merged += row.mapped();
-              });
+  read_list(added, form, [&](const std::string& name, std::string_view row) {
+    if (captions.extract(name)) merged += with_line_end(row);
+  });
   write_file(file, [&](std::ostream& out) { out << merged; });
 }
 
@@ -273,11 +296,7 @@ bool CaptionList::has(const std::string& name) const {
 }
 
 void CaptionList::append(const std::string& name, std::span<const std::string> captions) {
-  append_row(name, row_of(name, captions, form_));
-}
-
-void CaptionList::append_row(const std::string& name, std::string_view row) {
-  write(row);
+  write(row_of(name, captions, form_));
   listed_.names.insert(name);
 }
 
@@ -285,12 +304,11 @@ void CaptionList::take_over(const std::filesystem::path& from,
                             const std::unordered_set<std::string>& names) {
   if (!is_there(from)) return;
   std::string rows;
-  read_listed(read_file(from, kMaxBytes), form_, from.string(),
-              [&](const std::string& name, std::string_view row) {
-                if (!names.contains(name)) return;
-                listed_.names.insert(name);
-                rows += with_line_end(row);
-              });
+  read_list(from, form_, [&](const std::string& name, std::string_view row) {
+    if (!names.contains(name)) return;
+    listed_.names.insert(name);
+    rows += with_line_end(row);
+  });
   write(rows);
 }
 

@@ -6,7 +6,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <unordered_set>
 
 namespace blip {
@@ -31,27 +30,27 @@ ListedPictures read_listed(
     std::string_view content, ListForm form, const std::string& where,
     const std::function<void(const std::string& name, std::string_view row)>& take = {});
 
-/// A list's rows as they are, with their line ends, by the names of their pictures: the first of
-/// each. None where there is no `file`. Throws Error{io, too_large}.
-std::unordered_map<std::string, std::string> rows_by_name(const std::filesystem::path& file,
-                                                          ListForm form);
-
-/// Captions that join the text which a list has of a picture.
-struct AddedCaptions {
-  std::span<const std::string> captions;
+/// How captions join a text that is there.
+struct Joining {
   std::string separator;  ///< between a text and a caption
-  bool after = true;      ///< else before it
+  bool after = true;      ///< the captions; else before the text
 };
 
-/// `row` with more captions; its other keys stay. A text and a caption become one text, several of
-/// either a list (CSV: one text with line ends). What an earlier run added is not added again.
-/// Throws Error{io} for a text that is neither a string nor a list of strings.
-std::string with_added(std::string_view row, const AddedCaptions& added, ListForm form);
+/// `row` with more captions; its other keys stay. A text and a caption become one text; where there
+/// are several of either, or the text is a list, a list (CSV: lines). What an earlier run added is
+/// not added again. A text that is null counts as none; throws Error{io} for one that is neither a
+/// string nor a list of strings.
+std::string with_added(std::string_view row, std::span<const std::string> captions,
+                       const Joining& joining, ListForm form);
 
-/// Puts the rows of the list `changed` in the places that their pictures have in the list `file`,
-/// those of others at its end. Whole or not at all. Throws Error{io, too_large}.
-void merge_rows(const std::filesystem::path& file, const std::filesystem::path& changed,
-                ListForm form);
+/// Throws Error{io} where with_added() would for a row of `file`; Error{too_large}.
+void require_texts(const std::filesystem::path& file, ListForm form);
+
+/// Adds the captions of the list `added` to the rows that the list `file` has of the same pictures
+/// (the first of each), rows of others at its end. Whole or not at all. Throws Error{io,
+/// too_large}.
+void merge_captions(const std::filesystem::path& file, const std::filesystem::path& added,
+                    const Joining& joining, ListForm form);
 
 /// A list on disk that rows are appended to. One process at a time.
 class CaptionList {
@@ -73,9 +72,6 @@ class CaptionList {
   /// The row is with the system, whole, when this returns; where that fails the file is as it was.
   /// Bytes of captions that are not UTF-8 become U+FFFD. Throws Error{io}.
   void append(const std::string& name, std::span<const std::string> captions);
-
-  /// The same for a row as it is, with its line end.
-  void append_row(const std::string& name, std::string_view row);
 
   /// Appends the rows that the list `from`, of the same form, has of `names`, as they are; none
   /// where there is no `from`. Throws Error{io, too_large}.

@@ -57,8 +57,8 @@ TEST_F(CaptionListTest, RowsCanBeReadBack) {
 }
 
 TEST(CaptionRows, CaptionsJoinTheirText) {
-  const auto line = [](const std::string& row, const Texts& captions, bool after = true) {
-    return with_added(row, {captions, ", ", after}, ListForm::jsonl);
+  const auto line = [](const std::string& before, const Texts& captions, bool after = true) {
+    return with_added(before, captions, {", ", after}, ListForm::jsonl);
   };
   const std::string row = R"({"id":1,"file_name":"a.png","text":"1cat","ok":true})"
                           "\n";
@@ -72,43 +72,54 @@ TEST(CaptionRows, CaptionsJoinTheirText) {
   EXPECT_EQ(line(row, {"a cat", "1cat"}),
             R"({"id":1,"file_name":"a.png","text":["1cat","a cat"],"ok":true})"
             "\n");
-  EXPECT_EQ(line(R"({"file_name":"a","text":["x","y"]})", {"z"}, false),
-            R"({"file_name":"a","text":["z","x","y"]})"
-            "\n");
+  const std::string once = line(R"({"file_name":"a","text":"x"})", {"\xFF"});
+  EXPECT_EQ(line(once, {"\xFF"}), once);
+  const auto text = [&](const std::string& before, const Texts& captions, bool after = true) {
+    const std::string begin = R"({"file_name":"a","text":)";
+    const std::string whole = line(begin + before + "}\n", captions, after);
+    return whole.substr(begin.size(), whole.size() - begin.size() - 2);
+  };
+  EXPECT_EQ(text(R"(["x","y"])", {"z"}, false), R"(["z","x","y"])");
+  EXPECT_EQ(text(R"(["x"])", {"z"}), R"(["x","z"])");
+  EXPECT_EQ(text("[]", {"z"}), R"(["z"])");
+  EXPECT_EQ(text("null", {"z"}), R"("z")");
+  EXPECT_EQ(text(R"("")", {"z"}), R"("z")");
+  EXPECT_THROW(text("7", {"z"}), Error);
+  EXPECT_THROW(text(R"(["x",7])", {"z"}), Error);
   EXPECT_EQ(line(R"({"file_name":"a"})", {"z"}), R"({"file_name":"a","text":"z"})"
                                                  "\n");
-  EXPECT_EQ(line(R"({"file_name":"a","text":""})", {"z"}), R"({"file_name":"a","text":"z"})"
-                                                           "\n");
-  EXPECT_THROW(line(R"({"file_name":"a","text":7})", {"z"}), Error);
-  EXPECT_THROW(line(R"({"file_name":"a","text":["x",7]})", {"z"}), Error);
 
-  const Texts both = {"z", "w"};
-  EXPECT_EQ(with_added("a,x\xFF\r\n", {both, "; ", true}, ListForm::csv),
-            "\"a\",\"x\xFF; z\nw\"\n");
-  EXPECT_EQ(with_added("a,\"z\nw; x\"\n", {both, "; ", false}, ListForm::csv), "a,\"z\nw; x\"\n");
+  const auto record = [](const std::string& before, const Texts& captions, bool after = true) {
+    return with_added(before, captions, {"; ", after}, ListForm::csv);
+  };
+  EXPECT_EQ(record("a,x\xFF\r\n", {"z"}), "\"a\",\"x\xFF; z\"\n");
+  EXPECT_EQ(record("a,x\n", {"z", "w"}), "\"a\",\"x\nz\nw\"\n");
+  EXPECT_EQ(record("a,\"x\ny\"\n", {"z"}, false), "\"a\",\"z\nx\ny\"\n");
+  EXPECT_EQ(record("a,\"x\nz\"\n", {"z"}), "a,\"x\nz\"\n");
+  EXPECT_EQ(record("a,\n", {"z"}), "\"a\",\"z\"\n");
 }
 
-TEST_F(CaptionListTest, ChangedRowsTakeTheirOldPlaces) {
-  const fs::path changed = file_.string() + ".changed";
+TEST_F(CaptionListTest, CaptionsJoinTheRowsOfTheirPictures) {
+  const fs::path added = file_.string() + ".added";
   write("file_name,text\na,1\nb,2\na,3\nc,4");
   {
-    CaptionList list(changed, ListForm::csv);
-    list.append("new", Texts{"n"});
-    list.append("c", Texts{"C"});
-    list.append_row("a", "a,A\n");
+    CaptionList list(added, ListForm::csv);
+    for (const char* name : {"new", "c", "a"}) list.append(name, Texts{"x"});
   }
+  const std::string merged =
+      "file_name,text\n\"a\",\"1, x\"\nb,2\na,3\n\"c\",\"4, x\"\n\"new\",\"x\"\n";
   for (int again = 0; again < 2; ++again) {
-    merge_rows(file_, changed, ListForm::csv);
-    EXPECT_EQ(content(), again == 0 ? "file_name,text\na,A\nb,2\na,3\n\"c\",\"C\"\n\"new\",\"n\"\n"
-                                    : content());
-    EXPECT_EQ(rows_by_name(file_, ListForm::csv).at("a"), "a,A\n");
+    merge_captions(file_, added, {", "}, ListForm::csv);
+    EXPECT_EQ(content(), merged);
   }
-  EXPECT_EQ(std::ranges::count(content(), '\n'), 6);
   fs::remove(file_);
-  merge_rows(file_, changed, ListForm::csv);
-  EXPECT_EQ(content(), read_file(changed, 1 << 20));
-  fs::remove(changed);
-  EXPECT_TRUE(rows_by_name(changed, ListForm::csv).empty());
+  merge_captions(file_, added, {", "}, ListForm::csv);
+  EXPECT_EQ(content(), read_file(added, 1 << 20));
+  fs::remove(added);
+  write("{\"file_name\":\"a\",\"text\":null}\n");
+  require_texts(file_, ListForm::jsonl);
+  write("{\"file_name\":\"a\",\"text\":1}\n");
+  EXPECT_THROW(require_texts(file_, ListForm::jsonl), Error);
 }
 
 TEST_F(CaptionListTest, TheTrainerReadsLines) {

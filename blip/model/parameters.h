@@ -28,8 +28,8 @@ struct LayerNorm {
 
 /// The precision of a checkpoint's linear layers: `wanted`, or where that is nothing the fastest
 /// that passes the gate of docs/numerics.md whatever the weights: as they are stored, but bf16
-/// where they are wider and the CPU multiplies bf16. Throws Error{usage} for int8 weights that
-/// shall be something else.
+/// for f32 and f16 where the CPU multiplies bf16. Throws Error{usage} for int8 weights that shall
+/// be something else.
 Precision choose_precision(const TensorStore& tensors, std::optional<Precision> wanted);
 
 /// Where a model's parts read their parameters, and in which precision. The matrices of an int8

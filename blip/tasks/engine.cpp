@@ -4,7 +4,9 @@
 #include <iterator>
 #include <utility>
 
+#include "blip/base/context.h"
 #include "blip/base/error.h"
+#include "blip/base/idle_team.h"
 #include "blip/checkpoint/checkpoint.h"
 #include "blip/generation/generation_json.h"
 #include "blip/image/image_processor.h"
@@ -57,8 +59,9 @@ struct Engine::Data {
 };
 
 Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options) {
-  return Engine(std::make_shared<const Data>(
-      open_checkpoint(model, {.vision_heads = options.vision_heads}), options));
+  Checkpoint checkpoint = open_checkpoint(model, {.vision_heads = options.vision_heads});
+  const PassingTeam threads;  // that convert weights
+  return Engine(std::make_shared<const Data>(std::move(checkpoint), options));
 }
 
 std::vector<EncodedImage> Engine::encode(std::span<const Image> images,

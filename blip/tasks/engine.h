@@ -29,7 +29,7 @@ struct EngineOptions {
   int image_size = 0;
   /// Attention heads of a .pth file's vision encoder; 0: width / 64, as ViT-B and ViT-L have.
   int vision_heads = 0;
-  /// Nothing: as the checkpoint's matrices are stored, but bf16 for wider ones where the CPU
+  /// Nothing: as the checkpoint's matrices are stored, but bf16 for f32 and f16 where the CPU
   /// multiplies bf16. Others than stored are converted at each start; convert_checkpoint() does it
   /// once. An int8 checkpoint is int8 always.
   std::optional<Precision> precision;

@@ -75,7 +75,7 @@ class CapFiltOptions:
     prompt: str | None = None  #: left out of the text; None: "a picture of " for an authors' captioner, else none
     generation: tuple[tuple[str, Any], ...] = tuple(NUCLEUS.items())  #: over the authors' lengths
     seed: int = 0  #: of all records
-    precision: str = "auto"
+    precision: str = "auto"  #: give one where workers' CPUs differ: of f32 checkpoints "auto" makes bf16 on some
     threads: int | None = None  #: of one worker
     batch_size: int = 16  #: pictures whose texts are computed together
     exif_orientation: bool = False

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/base/tensor.h"
 #include "blip/image/image_processor.h"
@@ -69,8 +70,9 @@ void construct(Loaded* place, nb::handle path, const nb::dict& given) {
   const std::filesystem::path model = path_of(path);
   const Settings settings = settings_of(given);
   const nb::gil_scoped_release released;
-  new (place) Loaded{Engine::load(model, settings.engine), settings.images,
-                     Context{.num_threads = settings.threads}};
+  const Context context{.num_threads = settings.threads};
+  const ThreadScope threads(context);
+  new (place) Loaded{Engine::load(model, settings.engine), settings.images, context};
 }
 
 /// What was given for a picture, and what becomes of it.

@@ -174,13 +174,15 @@ class Lists(FolderTest):
         done = run("caption", self.photos, "--metadata", metadata, "--append")
         self.assertIn(b"goes on", done.stderr)
         self.assertEqual((done.returncode, metadata.read_text()), (0, joined + "\n" + rows))
-        self.assertEqual(self.counts("--metadata", metadata, "--append"), (0, 3, 0))
+        self.assertEqual(self.counts("--metadata", metadata, "--append"), (3, 0, 0))
         self.assertEqual(metadata.read_text(), joined + "\n" + rows)
         self.assertEqual(sorted(p.name for p in self.photos.iterdir()), ["a.png", "b.png", "c.png", "metadata.jsonl"])
         table = self.photos / "c.csv"
         table.write_text("file_name,text\nb.png,1crab\n")
         self.assertEqual(self.counts("--csv", table, "--prepend", "--separator", "; "), (3, 0, 0))
         self.assertEqual(table.read_text().splitlines()[1], f'"b.png","{CRABS_CAPTION}; 1crab"')
+        metadata.write_text('{"file_name": "a.png", "text": 7}\n')
+        self.assertIn(b"a.png", run("caption", self.photos, "--metadata", metadata, "--append", "--model", self.folder / "none").stderr)
 
     def test_several_captions_are_a_list(self):
         self.copy("a.png")
@@ -297,7 +299,7 @@ class FoldersAsPeopleHaveThem(FolderTest):
         self.copy("a.png")
         for arguments, says in (
             (["--append"], "--sidecar"), (["--prefix", "x"], "--sidecar"), (["--sidecar", ".png"], "pictures"), (["--sidecar", "a/b"], "file's name"),
-            (["--metadata", self.photos / "a.png"], "picture"), (["--metadata", self.folder / "m", "--append"], "--sidecar"),
+            (["--metadata", self.photos / "a.png"], "picture"),
             (["--sidecar", ".txt", "--csv", "x"], "--csv"), (["--sidecar", ".txt", "--overwrite", "--append"], "--append"),
             (["--sidecar", ".txt", "--template", "x"], "{caption}"), (["--sidecar", ".txt", "--template", "{caption} {"], "brace"),
             (["--sidecar", ".txt", "--template", "{caption} {date}"], "{date}"), (["--sidecar", ".txt", "--template", "{caption} {tags}"], "--tags"),
@@ -339,6 +341,7 @@ class Ranking(FolderTest):
 
 class TwoAtOnce(FolderTest):
     @unittest.skipIf("BLIP_SANITIZED" in os.environ, "clang's OpenMP waits in its own way")
+    @unittest.skipUnless(os.path.exists("/proc/thread-self/schedstat"), "the system does not tell how long threads wait")
     def test_take_turns(self):
         """Two programs on the same cores need twice the time; ten and more times if their threads spin while they wait."""
         self.copy(*(f"{i:03}.png" for i in range(200)))
@@ -347,11 +350,14 @@ class TwoAtOnce(FolderTest):
         def seconds(programs):
             begin = time.monotonic()
             running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(programs)]
+            for program in running:
+                self.addCleanup(program.kill)
             self.assertEqual([program.wait(100) for program in running], [0] * programs)
             return time.monotonic() - begin
 
         seconds(1)
-        self.assertLess(seconds(2), 5 * seconds(1))
+        # The best of some: other programs come and go.
+        self.assertLess(min(seconds(2) / seconds(1) for _ in range(3)), 5)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ void read_and_add(const std::filesystem::path& file, blip::ListForm form) {
   const std::vector<std::string> captions = {"a cat"};
   blip::read_listed(blip::read_file(file, 1 << 20), form, "list",
                     [&](const std::string&, std::string_view row) {
-                      blip::with_added(row, {captions, ", ", true}, form);
+                      blip::with_added(row, captions, {", "}, form);
                     });
 }
 

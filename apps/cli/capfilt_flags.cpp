@@ -86,15 +86,7 @@ void CapFiltFlags::add_models(CLI::App& command) {
   no_captioner_ =
       command.add_flag("--no-captioner", no_captioner, "filter the texts that are there");
   no_filter_ = command.add_flag("--no-filter", no_filter, "keep every text");
-  command
-      .add_option_function<std::string>(
-          "--precision",
-          [this](const std::string& word) { engines.precision = find_precision(word); },
-          "arithmetic of both models' layers (auto: as they are stored, but bf16 instead of f32 on "
-          "CPUs that "
-          "multiply it)")
-      ->default_str("auto")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+  add_precision_option(command, engines, "both models' layers");
   command
       .add_option("--vision-heads", engines.vision_heads,
                   "attention heads of a .pth's vision encoder (default: its width / 64)")

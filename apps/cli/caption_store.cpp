@@ -100,6 +100,11 @@ Existing CaptionFileFlags::existing() const {
   return prepend ? Existing::prepend : Existing::skip;
 }
 
+std::optional<Joining> CaptionFileFlags::joining() const {
+  if (!append && !prepend) return std::nullopt;
+  return Joining{separator, append};
+}
+
 void CaptionFileFlags::check(bool several) {
   const auto refuse = [](const std::vector<const CLI::Option*>& options, const char* without) {
     for (const CLI::Option* option : options) {

@@ -3,12 +3,14 @@
 #include <cstddef>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/cli/caption_template.h"
 #include "apps/cli/flags.h"
 #include "apps/cli/inputs.h"
+#include "blip/dataset/caption_list.h"
 
 namespace blip::cli {
 
@@ -33,6 +35,8 @@ struct CaptionFileFlags {
   void add_to(CLI::App& command);
   bool given() const { return !sidecar.empty() || !metadata.empty() || !csv.empty(); }
   Existing existing() const;
+  /// How captions join a text that is there; nothing where they do not.
+  std::optional<Joining> joining() const;
   /// Brings the values into their form, once. `several`: a picture may have more than one caption.
   /// Throws Error{usage} for flags that make no sense together.
   void check(bool several);

@@ -79,15 +79,7 @@ void ModelFlags::add_to(CLI::App& command) {
       .add_option("--vision-heads", options.vision_heads,
                   "attention heads of a .pth's vision encoder (default: its width / 64)")
       ->check(CLI::Range(1, 1024));
-  command
-      .add_option_function<std::string>(
-          "--precision",
-          [this](const std::string& word) { options.precision = find_precision(word); },
-          "arithmetic of the layers (auto: as the checkpoint is stored, but bf16 instead of f32 on "
-          "CPUs "
-          "that multiply it; see blip convert and blip quantize)")
-      ->default_str("auto")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
+  add_precision_option(command, options, "the layers");
   command.add_option("--num-threads", num_threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
 }
@@ -176,6 +168,18 @@ void GenerationFlags::check(const GenerationConfig& config) const {
   };
   if (!config.do_sample) refuse(kSamplingOnly, "--do-sample");
   if (config.num_beams == 1) refuse(kBeamsOnly, "--num-beams 2 or more");
+}
+
+void add_precision_option(CLI::App& command, EngineOptions& options, const std::string& what) {
+  command
+      .add_option_function<std::string>(
+          "--precision",
+          [&options](const std::string& word) { options.precision = find_precision(word); },
+          "arithmetic of " + what +
+              " (auto: as stored, but bf16 instead of f32 on CPUs that multiply it; see blip "
+              "convert and blip quantize)")
+      ->default_str("auto")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}));
 }
 
 void add_precision_option(CLI::App& command, Precision& precision, const std::string& flag) {

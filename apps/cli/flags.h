@@ -60,6 +60,9 @@ class GenerationFlags {
   std::vector<CLI::Option*> options_;  ///< in the order of for_each_field
 };
 
+/// --precision {auto,f32,bf16,int8} of checkpoints that are opened; `what` says of whose layers.
+void add_precision_option(CLI::App& command, EngineOptions& options, const std::string& what);
+
 /// --precision {f32,bf16,int8}, or another name for it, with the default that `precision` has.
 void add_precision_option(CLI::App& command, Precision& precision,
                           const std::string& flag = "--precision");

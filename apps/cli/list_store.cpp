@@ -29,10 +29,11 @@ class ListStore : public CaptionStore {
         file_(flags.csv.empty() ? flags.metadata : flags.csv),
         target_(target_of(file_)),
         existing_(flags.existing()),
+        joining_(flags.joining()),
         form_(flags.csv.empty() ? ListForm::jsonl : ListForm::csv),
         folder_(fs::absolute(file_).lexically_normal().parent_path()),
         list_(written_file(), form_) {
-    if (adds()) {
+    if (joining_) {
       old_.emplace(target_, form_);
       say_cut_off(*old_, target_);
       require_texts(target_, form_);  // before anything is computed
@@ -66,11 +67,10 @@ class ListStore : public CaptionStore {
   void finish() override {
     if (!rewrites()) return;
     std::error_code error;
-    if (adds()) {
+    if (joining_) {
       if (list_.size() == 0) return;
       if (old_->size() == 0) old_.reset();  // it would take the file with it
-      merge_captions(target_, written_file(), {flags_.separator, existing_ == Existing::append},
-                     form_);
+      merge_captions(target_, written_file(), *joining_, form_);
       fs::remove(written_file(), error);
       return;
     }
@@ -88,7 +88,6 @@ class ListStore : public CaptionStore {
                    file.c_str(), list.cut_off());
   }
 
-  bool adds() const { return existing_ == Existing::append || existing_ == Existing::prepend; }
   bool rewrites() const { return existing_ != Existing::skip; }
 
   /// The old list stays until the new one is whole.
@@ -115,6 +114,7 @@ class ListStore : public CaptionStore {
   fs::path file_;
   fs::path target_;  ///< the file itself where `file_` is a link to it
   Existing existing_;
+  std::optional<Joining> joining_;
   ListForm form_;
   fs::path folder_;
   CaptionList list_;

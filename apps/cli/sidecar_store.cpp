@@ -2,6 +2,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <ostream>
 #include <unordered_map>
 #include <utility>
@@ -15,9 +16,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string joined(const std::vector<std::string>& texts, const std::string& separator) {
+std::string lines(const std::vector<std::string>& texts) {
   std::string all;
-  for (std::size_t i = 0; i < texts.size(); ++i) all += (i == 0 ? "" : separator) + texts[i];
+  for (std::size_t i = 0; i < texts.size(); ++i) all += (i == 0 ? "" : "\n") + texts[i];
   return all;
 }
 
@@ -29,7 +30,7 @@ std::string joined(const std::vector<std::string>& texts, const std::string& sep
 class Sidecars : public CaptionStore {
  public:
   explicit Sidecars(const CaptionFileFlags& flags)
-      : flags_(flags), words_(flags), existing_(flags.existing()) {}
+      : flags_(flags), words_(flags), existing_(flags.existing()), joining_(flags.joining()) {}
 
   bool wants(const PictureInput& picture) override {
     if (picture.path.empty()) {
@@ -54,16 +55,15 @@ class Sidecars : public CaptionStore {
     // Somebody may have written it meanwhile.
     if (existing_ == Existing::skip && fs::exists(beside(picture), ignored)) return false;
     const bool renews_tags = words_.needs_tags() && flags_.tags == flags_.sidecar;
-    const std::string ours = adds() || renews_tags ? text_beside(picture.path, flags_.sidecar) : "";
+    const std::string ours =
+        joining_ || renews_tags ? text_beside(picture.path, flags_.sidecar) : "";
     if (renews_tags && words_.made_before(picture, ours, captions.front())) return false;
     std::string tags = ours;
     if (words_.needs_tags() && !renews_tags) tags = text_beside(picture.path, flags_.tags);
-    std::string text = joined(words_.texts(picture, tags, captions), "\n");
-    if (adds() && !ours.empty()) {
-      text = trimmed(text);
-      if (has(ours, text)) return false;
-      text = existing_ == Existing::append ? ours + flags_.separator + text
-                                           : text + flags_.separator + ours;
+    std::string text = lines(words_.texts(picture, tags, captions));
+    if (joining_ && !ours.empty()) {
+      text = joined(ours, trimmed(text), *joining_);
+      if (text == ours) return false;
     }
     write_file(beside(picture), [&](std::ostream& out) { out << text << '\n'; });
     return true;
@@ -86,18 +86,10 @@ class Sidecars : public CaptionStore {
                                       "; rename one of them, or write to one file with --metadata");
   }
 
-  bool adds() const { return existing_ == Existing::append || existing_ == Existing::prepend; }
-
-  /// Whether an earlier run added `text` to what is there.
-  bool has(const std::string& there, const std::string& text) const {
-    return there == text ||
-           (existing_ == Existing::append ? there.ends_with(flags_.separator + text)
-                                          : there.starts_with(text + flags_.separator));
-  }
-
   CaptionFileFlags flags_;
   CaptionWords words_;
   Existing existing_;
+  std::optional<Joining> joining_;
   std::unordered_map<std::string, std::string> owners_;  ///< the picture of each sidecar
 };
 

@@ -172,13 +172,10 @@ void read_list(const std::filesystem::path& file, ListForm form, const TakeRow& 
   read_listed(read_file(file, kMaxBytes), form, file.string(), take);
 }
 
-/// One text of two, unless it is there already.
-std::string joined(const std::string& text, const std::string& caption, const Joining& how) {
-  const bool there = text == caption || (how.after ? text.ends_with(how.separator + caption)
-                                                   : text.starts_with(caption + how.separator));
-  if (there || caption.empty()) return text;
-  if (text.empty()) return caption;
-  return how.after ? text + how.separator + caption : caption + how.separator + text;
+/// joined(), where there may be only one of them.
+std::string one_of_both(const std::string& text, const std::string& caption, const Joining& how) {
+  if (caption.empty()) return text;
+  return text.empty() ? caption : joined(text, caption, how);
 }
 
 /// All of both, each of the captions once.
@@ -201,24 +198,33 @@ ListedPictures read_listed(std::string_view content, ListForm form, const std::s
                                  : read_records(content, where, take);
 }
 
+std::string joined(const std::string& text, const std::string& caption, const Joining& joining) {
+  const std::string& between = joining.separator;
+  const bool there = text == caption || (joining.after ? text.ends_with(between + caption)
+                                                       : text.starts_with(caption + between));
+  if (there) return text;
+  return joining.after ? text + between + caption : caption + between + text;
+}
+
 std::string with_added(std::string_view row, std::span<const std::string> captions,
                        const Joining& joining, ListForm form) {
   Texts added;
   for (const std::string& caption : captions) added.push_back(valid_utf8(caption));
-  const Texts before = texts_in(row, form);
   if (form == ListForm::csv) {
     const CsvRecord record = csv_record_at(row, 0);
+    const Texts before = lines_of(record.fields.at(1));
     const bool one = before.size() < 2 && added.size() == 1;
-    const std::string text = one ? joined(record.fields[1], added.front(), joining)
+    const std::string text = one ? one_of_both(record.fields[1], added.front(), joining)
                                  : lines(listed(before, added, joining.after));
     if (text == record.fields[1]) return std::string(row);
     return in_csv_quotes(record.fields[0]) + ',' + in_csv_quotes(text) + '\n';
   }
   Json changed = parse_json(row, "a row");
-  const bool list = changed.value("text", Json()).is_array() || added.size() != 1;
+  const Texts before = texts_in(changed);
+  const bool one = !changed.value("text", Json()).is_array() && added.size() == 1;
   const Json text =
-      list ? Json(listed(before, added, joining.after))
-           : Json(joined(before.empty() ? "" : before.front(), added.front(), joining));
+      one ? Json(one_of_both(before.empty() ? "" : before.front(), added.front(), joining))
+          : Json(listed(before, added, joining.after));
   if (changed.contains("text") && changed["text"] == text) return std::string(row);
   changed["text"] = text;
   return dump(changed) + '\n';
@@ -230,21 +236,23 @@ void require_texts(const std::filesystem::path& file, ListForm form) {
 
 void merge_captions(const std::filesystem::path& file, const std::filesystem::path& added,
                     const Joining& joining, ListForm form) {
-  std::unordered_map<std::string, Texts> captions;
+  std::unordered_map<std::string, std::string> rows;
+  std::vector<std::string> order;
   read_list(added, form, [&](const std::string& name, std::string_view row) {
-    captions.try_emplace(name, texts_in(row, form));
+    if (rows.try_emplace(name, with_line_end(row)).second) order.push_back(name);
   });
   std::string merged(form == ListForm::csv ? kHeader : "");
   if (is_there(file)) {
     read_list(file, form, [&](const std::string& name, std::string_view row) {
-      const auto of_picture = captions.extract(name);
-      merged += with_line_end(of_picture ? with_added(row, of_picture.mapped(), joining, form)
-                                         : std::string(row));
+      const auto of_picture = rows.extract(name);
+      merged += with_line_end(
+          of_picture ? with_added(row, texts_in(of_picture.mapped(), form), joining, form)
+                     : std::string(row));
     });
   }
-  read_list(added, form, [&](const std::string& name, std::string_view row) {
-    if (captions.extract(name)) merged += with_line_end(row);
-  });
+  for (const std::string& name : order) {
+    if (const auto row = rows.extract(name)) merged += row.mapped();
+  }
   write_file(file, [&](std::ostream& out) { out << merged; });
 }
 

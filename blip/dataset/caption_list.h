@@ -36,6 +36,9 @@ struct Joining {
   bool after = true;      ///< the captions; else before the text
 };
 
+/// `text` with `caption`; `text` itself where an earlier run joined them.
+std::string joined(const std::string& text, const std::string& caption, const Joining& joining);
+
 /// `row` with more captions; its other keys stay. A text and a caption become one text; where there
 /// are several of either, or the text is a list, a list (CSV: lines). What an earlier run added is
 /// not added again. A text that is null counts as none; throws Error{io} for one that is neither a

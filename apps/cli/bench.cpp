@@ -73,7 +73,7 @@ class Bench {
   explicit Bench(const BenchFlags& flags)
       : flags_(flags),
         engine_(flags.model.load()),
-        context_{flags.model.num_threads, &stop_requested()} {}
+        context_{flags.model.options.num_threads, &stop_requested()} {}
 
   std::vector<Part> run() {
     picture_parts();
@@ -173,7 +173,8 @@ void run(const BenchFlags& flags) {
   const Precision precision = bench.engine().precision();
   const double peak = measured_operations(precision, bench.context());
   const double bandwidth = measured_bandwidth(bench.context());
-  const int threads = flags.model.num_threads > 0 ? flags.model.num_threads : available_cores();
+  const int threads =
+      flags.model.options.num_threads > 0 ? flags.model.options.num_threads : available_cores();
   if (flags.format == Format::text) {
     std::printf("%s, %s, %d threads; peak: %.0f GFLOP/s in registers, %.1f GB/s from memory\n\n",
                 std::string(name(precision)).c_str(), std::string(name(active_isa())).c_str(),

@@ -128,7 +128,7 @@ int run(const CapFiltFlags& flags) {
   const CapFilter recipe(capfilt_model(loaded.captioner, loaded.filter, options), options);
   const Json run = describe_run(flags, plan, options, loaded);
   if (was_assembled(plan, run)) return tell_done(plan);
-  const Context context{flags.num_threads, &stop_requested()};
+  const Context context{flags.engines.num_threads, &stop_requested()};
   CapFiltJob job(plan, {recipe, flags.image.options, flags.batch_size, context, {}, {}}, shard);
   try {
     begin_parts(plan, run);

@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <system_error>
 
-#include "blip/base/context.h"
 #include "blip/base/error.h"
 
 namespace blip::cli {
@@ -54,7 +53,6 @@ CapFiltShard CapFiltFlags::shard() const {
 CapFiltEngines CapFiltFlags::load() const {
   require_one(!captioner.empty(), no_captioner, "captioner");
   require_one(!filter.empty(), no_filter, "filter");
-  const ThreadScope threads({.num_threads = num_threads});
   CapFiltEngines loaded;
   if (!no_captioner) loaded.captioner = load_engine(captioner, engines);
   if (no_filter) return loaded;
@@ -91,7 +89,7 @@ void CapFiltFlags::add_models(CLI::App& command) {
       .add_option("--vision-heads", engines.vision_heads,
                   "attention heads of a .pth's vision encoder (default: its width / 64)")
       ->check(CLI::Range(1, 1024));
-  command.add_option("--num-threads", num_threads, "threads (default: one per core)")
+  command.add_option("--num-threads", engines.num_threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
   command
       .add_option("--batch-size", batch_size,

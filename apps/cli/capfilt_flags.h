@@ -29,7 +29,6 @@ struct CapFiltFlags {
   std::string captioner, filter;
   bool no_captioner = false, no_filter = false;
   EngineOptions engines;
-  int num_threads = 0;
   std::size_t batch_size = 8;
   ImageFlags image;
 

@@ -93,7 +93,7 @@ class PictureCaptioner {
     if (!flags.ranking.given()) return;
     if (!flags.ranking.model.empty()) {
       flags.pictures.second =
-          load_engine(flags.ranking.model, {.precision = flags.pictures.model.options.precision});
+          load_engine(flags.ranking.model, flags.pictures.model.second_options());
     }
     ranker_.emplace(flags.pictures.second.value_or(captioner_.engine()), flags.ranking);
   }

@@ -184,7 +184,7 @@ EngineComparison comparison_for(const CompareFlags& flags) {
 
 Compared compare(const CompareFlags& flags, const EngineComparison& comparison,
                  const std::optional<References>& references) {
-  const Context context{flags.model.num_threads, &stop_requested()};
+  const Context context{flags.model.options.num_threads, &stop_requested()};
   const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
   Compared compared;
   Progress progress(inputs.size());

@@ -43,7 +43,6 @@ struct QuantizeFlags {
   bool recursive = false;
   std::size_t most_pictures = 32;
   bool force = false;
-  int num_threads = 0;
   ImageFlags image;
   EngineOptions engine;
 };
@@ -87,7 +86,7 @@ Smoothing calibrate(const Engine& engine, std::span<const Image> pictures, Progr
 /// will be used: from its folder.
 int quantize(const QuantizeFlags& flags) {
   install_stop_handler();
-  const Context context{flags.num_threads, &stop_requested()};
+  const Context context{flags.engine.num_threads, &stop_requested()};
   NewFolder out(flags.output);
   EngineOptions exact = flags.engine;
   exact.precision = Precision::f32;
@@ -158,7 +157,7 @@ void add_quantize_command(CLI::App& app, int& status) {
   command->add_flag("--force", flags->force, "write it even when the accuracy gate is not passed");
   command->add_option("--vision-heads", flags->engine.vision_heads,
                       "attention heads of a .pth's vision encoder (default: its width / 64)");
-  command->add_option("--num-threads", flags->num_threads, "threads (default: one per core)")
+  command->add_option("--num-threads", flags->engine.num_threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
   flags->image.add_to(*command);
   command->callback([flags, &status] { status = quantize(*flags); });

@@ -105,8 +105,7 @@ std::string in_words(const DescriptionProgress& progress) {
 }
 
 Engine load_matcher(const DescribeFlags& flags) {
-  Engine matcher =
-      load_engine(flags.matcher, {.precision = flags.pictures.model.options.precision});
+  Engine matcher = load_engine(flags.matcher, flags.pictures.model.second_options());
   if (!judge_by(matcher, {}).confidences) {
     throw Error(ErrorCode::unsupported,
                 "--matcher " + flags.matcher + " has no heads that compare pictures and texts");

@@ -115,7 +115,7 @@ bool EvalFlags::runs_model() const {
 EvalRun::EvalRun(const EvalFlags& flags, Engine engine, const std::string& task,
                  const Json& options, std::span<const std::filesystem::path> inputs)
     : journal_name_(flags.output + ".journal"),
-      context_{flags.model.num_threads, &stop_requested()},
+      context_{flags.model.options.num_threads, &stop_requested()},
       pictures_(engine, flags.images, flags.image.options),
       journal_(journal_name_, run_of(flags, engine, task, options, inputs)),
       rows_(journal_.rows()) {}

@@ -6,7 +6,6 @@
 #include <span>
 #include <type_traits>
 
-#include "blip/base/context.h"
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
 
@@ -61,8 +60,11 @@ std::filesystem::path shipped_model(std::string_view task) {
 }
 
 Engine ModelFlags::load() const {
-  const ThreadScope threads({.num_threads = num_threads});
   return load_engine(path(), options);
+}
+
+EngineOptions ModelFlags::second_options() const {
+  return {.precision = options.precision, .num_threads = options.num_threads};
 }
 
 void ModelFlags::add_to(CLI::App& command) {
@@ -80,7 +82,7 @@ void ModelFlags::add_to(CLI::App& command) {
                   "attention heads of a .pth's vision encoder (default: its width / 64)")
       ->check(CLI::Range(1, 1024));
   add_precision_option(command, options, "the layers");
-  command.add_option("--num-threads", num_threads, "threads (default: one per core)")
+  command.add_option("--num-threads", options.num_threads, "threads (default: one per core)")
       ->check(CLI::Range(1, 1024));
 }
 

@@ -22,7 +22,6 @@ struct ModelFlags {
   /// Which of the models that come with the program: "vqa", "nlvr", or all else.
   std::string_view task;
   EngineOptions options;
-  int num_threads = 0;
 
   void add_to(CLI::App& command);
   /// The folder or file that --model names, or the model that comes with the program.
@@ -30,6 +29,8 @@ struct ModelFlags {
   std::filesystem::path path() const;
   /// Throws as path() and Engine::load() do.
   Engine load() const;
+  /// Of another model that is run beside it: what is not of the one checkpoint alone.
+  EngineOptions second_options() const;
 };
 
 /// Where a model that comes with the program lies; see ModelFlags::task.

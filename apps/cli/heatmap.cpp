@@ -67,7 +67,7 @@ int run(const HeatmapFlags& flags) {
   if (inputs.size() != 1) throw Error(ErrorCode::usage, "heatmap takes one picture");
   const Localizer localizer(flags.model.load());
   const Engine& engine = localizer.engine();
-  const Context context{flags.model.num_threads, &stop_requested()};
+  const Context context{flags.model.options.num_threads, &stop_requested()};
   const Image picture = load_input(inputs[0], flags.image.options);
   const EncodedImage encoded = engine.encode({&picture, 1}, context).front();
   const std::string text = text_of(flags, engine, encoded, context);

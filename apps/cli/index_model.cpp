@@ -22,6 +22,7 @@ Engine load_engine_for(const IndexManifest& manifest, const ModelFlags& flags) {
   if (flags.options.vision_heads > 0) source.options.vision_heads = flags.options.vision_heads;
   if (!flags.options.tokenizer.empty()) source.options.tokenizer = flags.options.tokenizer;
   source.options.precision = flags.options.precision;
+  source.options.num_threads = flags.options.num_threads;
   std::error_code ignored;
   if (!std::filesystem::exists(source.path, ignored)) {
     throw Error(ErrorCode::not_found, "the model is not at " + source.path.string() +

@@ -51,7 +51,7 @@ int run(const NlvrFlags& flags) {
                 "nlvr takes two pictures, but " + std::to_string(inputs.size()) + " were found");
   }
   const VisualReasoner reasoner(flags.model.load());
-  const Context context{flags.model.num_threads, &stop_requested()};
+  const Context context{flags.model.options.num_threads, &stop_requested()};
   Row row;
   row.subject["paths"] = {inputs[0].name, inputs[1].name};
   try {

@@ -69,7 +69,7 @@ CLI::Option* PictureFlags::add_to(CLI::App& command) {
 }
 
 Context PictureFlags::context() const {
-  return {model.num_threads, &stop_requested()};
+  return {model.options.num_threads, &stop_requested()};
 }
 
 StageSeconds for_each_batch(

@@ -24,7 +24,7 @@ struct PreprocessFlags {
 void run(const PreprocessFlags& flags) {
   const std::vector<PictureInput> inputs = expand_inputs(flags.paths, flags.recursive);
   const Engine engine = flags.model.load();
-  const ThreadScope threads({flags.model.num_threads});
+  const ThreadScope threads({flags.model.options.num_threads});
   const ImageProcessor& processor = engine.image_processor();
   const ImageProcessorConfig& size = processor.config();
   Tensor pixel_values({static_cast<std::int64_t>(inputs.size()), 3, size.height, size.width});

@@ -56,7 +56,7 @@ class SearchRun {
   SearchRun(const SearchFlags& flags, const Retriever& retriever)
       : flags_(flags),
         retriever_(retriever),
-        context_{flags.model.num_threads, &stop_requested()},
+        context_{flags.model.options.num_threads, &stop_requested()},
         writer_(flags.format, flags.texts.size() + flags.images.size() > 1) {}
 
   /// Returns the exit status.

@@ -40,7 +40,7 @@ server::ServiceOptions ServiceFlags::options() const {
   options.load = load_engine;
   options.index = index;
   options.polish = polish.service;
-  options.scheduler.num_threads = model.num_threads;
+  options.scheduler.num_threads = model.options.num_threads;
   options.scheduler.max_wait = std::chrono::milliseconds(max_wait_ms_);
   options.decoder.command = own_program();
   options.decoder.image = image.options;

@@ -54,6 +54,7 @@ void Service::load_index(const ServiceOptions& options) {
                                         " was made with a model that is not loaded");
     }
     source.options.precision = options.engine.precision;
+    source.options.num_threads = options.engine.num_threads;
     models_.push_back(std::make_unique<Model>("index", options.load(source.path, source.options)));
     model = std::prev(models_.end());
   }

@@ -105,8 +105,8 @@ void yield_to_others() noexcept {
   }
 }
 
-PassingTeam::PassingTeam()
-    : threads_({.num_threads = std::min(omp_get_max_threads(), available_cores())}) {}
+PassingTeam::PassingTeam(const Context& context)
+    : threads_({.num_threads = std::min(context.num_threads, available_cores())}) {}
 
 PassingTeam::~PassingTeam() {
   if (kLibgomp) omp_pause_resource(omp_pause_soft, omp_get_initial_device());

@@ -32,12 +32,12 @@ class IdleTeam {
 /// Reads the thread's /proc/thread-self/schedstat, at most 20 times a second.
 void yield_to_others() noexcept;
 
-/// Threads for regions that the calling thread has once, as loading a model does: as many as it
-/// lets OpenMP use, but no more than the process's cores. They end with the scope, where others
-/// wait for the next region: the caller may have none, or fork, and a child has none of them.
+/// A ThreadScope for regions that the calling thread has once, as loading a model does, of no more
+/// threads than the process may use cores. They end with it, where others wait for the next region:
+/// the caller may have none, or fork, and a child has none of them.
 class PassingTeam {
  public:
-  PassingTeam();
+  explicit PassingTeam(const Context& context);
   ~PassingTeam();
   PassingTeam(const PassingTeam&) = delete;
   PassingTeam& operator=(const PassingTeam&) = delete;

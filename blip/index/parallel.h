@@ -3,10 +3,10 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
-#include <exception>
 #include <vector>
+
+#include "blip/base/threads.h"
 
 namespace blip {
 
@@ -21,19 +21,14 @@ std::vector<Worker> workers_for(std::size_t work, const Worker& worker) {
 template <class Worker, class Function>
 void share(std::vector<Worker>& workers, std::size_t begin, std::size_t end, Function f) {
   if (begin == end) return;
-  std::atomic<bool> failed{false};
-  std::exception_ptr error;
+  RegionError error;
   const auto threads = static_cast<int>(workers.size());
 #pragma omp parallel for schedule(dynamic, 8) num_threads(threads)
   for (std::size_t i = begin; i < end; ++i) {
-    if (failed) continue;
-    try {
-      f(workers[static_cast<std::size_t>(omp_get_thread_num())], i);
-    } catch (...) {
-      if (!failed.exchange(true)) error = std::current_exception();
-    }
+    if (error.failed()) continue;
+    error.guard([&] { f(workers[static_cast<std::size_t>(omp_get_thread_num())], i); });
   }
-  if (failed) std::rethrow_exception(error);
+  error.rethrow();
 }
 
 }  // namespace blip

@@ -7,10 +7,10 @@
 #include <vector>
 
 #include "blip/base/tensor.h"
+#include "blip/base/threads.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/quantize.h"
 #include "blip/ops/reference.h"
-#include "blip/ops/threads.h"
 
 #ifndef BLIP_OPS_ATTENTION_ONCE
 #define BLIP_OPS_ATTENTION_ONCE

@@ -7,9 +7,9 @@
 
 #include "blip/base/error.h"
 #include "blip/base/tensor.h"
+#include "blip/base/threads.h"
 #include "blip/ops/attention.h"
 #include "blip/ops/avx512-inl.h"
-#include "blip/ops/threads.h"
 #include "blip/ops/tiles.h"
 
 namespace blip {

@@ -1,7 +1,7 @@
 #pragma once
 
 // For code that runs on AVX-512 alone, beyond what Highway knows: intrinsics, and the attributes of
-// functions that use them. Whoever calls these asks tiles_multiply() first.
+// functions that use them. Whoever calls these asks first whether active_isa() and the CPU have it.
 
 #if defined(__x86_64__) && defined(__linux__)
 // GCC 12 warns of its own header, also where that is inlined (bug 105593).

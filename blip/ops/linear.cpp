@@ -8,9 +8,9 @@
 #include <type_traits>
 #include <utility>
 
+#include "blip/base/threads.h"
 #include "blip/ops/matmul.h"
 #include "blip/ops/quantize.h"
-#include "blip/ops/threads.h"
 #include "blip/ops/tiles.h"
 
 namespace blip {

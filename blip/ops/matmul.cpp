@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "blip/base/error.h"
+#include "blip/base/threads.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/reference.h"
-#include "blip/ops/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/matmul.cpp"
@@ -246,9 +246,9 @@ void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,
                           weights, dim(in), 0, 0.0f, sums, dim(width), &offset));
 }
 
-/// Asked of what oneDNN uses, which force_isa() can lower.
+/// Asked of what oneDNN uses, which force_isa() can lower, but not after its first product.
 int activation_levels() {
-  active_isa();
+  if (active_isa() == Isa::avx2) return 127;
   switch (dnnl::get_effective_cpu_isa()) {
     case dnnl::cpu_isa::sse41:
     case dnnl::cpu_isa::avx:

@@ -93,8 +93,7 @@ double add_bytes(std::size_t rounds) {
   return 2.0 * static_cast<double>(kSums * rounds * hn::Lanes(d) * kOfALane);
 }
 
-/// In one instruction: two bf16 products of each lane, or four of bytes. Where tiles_multiply()
-/// them.
+/// In one instruction: two bf16 products of each lane, or four of bytes. Where the CPU has it.
 double add_pairs_of_bf16(std::size_t rounds) {
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
   const Floats d;
@@ -116,6 +115,14 @@ double add_fours_of_bytes(std::size_t rounds) {
   add_in_registers(
       d, rounds, [&](decltype(a)& sum) __attribute__((always_inline)) {
         asm volatile("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+      });
+  return 8.0 * static_cast<double>(kSums * rounds * hn::Lanes(d));
+#elif HWY_TARGET == HWY_AVX2
+  const hn::ScalableTag<std::int32_t> d;
+  auto a = hn::Set(d, 0x01010101), b = a;
+  add_in_registers(
+      d, rounds, [&](decltype(a)& sum) __attribute__((always_inline)) {
+        asm volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "x"(b.raw));
       });
   return 8.0 * static_cast<double>(kSums * rounds * hn::Lanes(d));
 #else
@@ -187,7 +194,8 @@ BLIP_TILE_CODE double add_tiles(std::size_t rounds) {
 Products products_of(Precision precision) {
   const bool integers = precision == Precision::int8;
   if (precision == Precision::f32) return &HWY_DYNAMIC_DISPATCH(add_floats);
-  if (!tiles_multiply(precision))
+  const bool one_instruction = active_isa() != Isa::avx2 || has_feature("avx_vnni");
+  if (!tiles_multiply(precision) || !one_instruction)
     return integers ? &HWY_DYNAMIC_DISPATCH(add_bytes) : &HWY_DYNAMIC_DISPATCH(add_floats);
 #if BLIP_HAS_AVX512
   if (in_amx(precision)) return integers ? add_tiles<true> : add_tiles<false>;

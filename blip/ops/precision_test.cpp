@@ -1,6 +1,7 @@
 // bf16 and int8: conversions, products and epilogues on every instruction set of this CPU.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -126,6 +127,27 @@ TEST_P(PrecisionOnEveryIsa, IntegerProductsAreExactAtTheLimits) {
   EXPECT_EQ(got, wanted);
 }
 
+TEST_P(PrecisionOnEveryIsa, IntegerTilesAreExactAtTheLimits) {
+  const std::size_t rows = 13, in = 320, out = 40;
+  WeightMatrix w = to_int8(view(random_values(out * in, 1), out), {});
+  std::vector<std::int8_t> extreme(out * in, 127);
+  for (std::size_t i = in; i < extreme.size(); i += 3) extreme[i] = -127;
+  w.data = extreme.data();
+  if (!fits_tiles(w)) GTEST_SKIP() << "this CPU, or what it is held to, has no tiles for bytes";
+  const std::vector<std::uint8_t> q(rows * in, static_cast<std::uint8_t>(activation_levels()));
+  const TiledRows layout = tiled_rows(w, rows);
+  const std::vector<std::uint8_t> tiled(layout.bytes(), q.front());
+  std::vector<std::int32_t> got(rows * 37), wanted(rows * 37);
+  multiply_tiles(tiled.data(), layout, w, {0, 37}, [&](const TileSums& t) {
+    for (std::size_t r = 0; r < t.rows; ++r) {
+      std::copy_n(static_cast<const std::int32_t*>(t.sums) + r * t.stride, t.columns.width(),
+                  got.data() + (t.first + r) * 37 + t.columns.begin);
+    }
+  });
+  reference::matmul_int8(q.data(), extreme.data(), rows, 37, in, wanted.data());
+  EXPECT_EQ(got, wanted);
+}
+
 /// What a layer of this precision should give: the products of its own rounded weights.
 struct LinearCase {
   std::size_t rows, in, out;
@@ -207,6 +229,21 @@ TEST_P(PrecisionOnEveryIsa, LinearLayersOfAPicturesSize) {
         EXPECT_LT(relative_error(got, wanted), allowed[static_cast<int>(w.precision)])
             << name(w.precision) << ", " << rows << " rows, " << out << " columns";
       }
+    }
+  }
+}
+
+// In f32 some tiles take long rows in parts, the last of which is shorter.
+TEST_P(PrecisionOnEveryIsa, LinearLayersOfShortAndLongRows) {
+  for (const std::size_t in : {48, 80, 1056}) {  // pieces of f32, but of bf16 only if widened
+    const LinearCase c = make_case(33, in, 306);
+    for (const auto convert : {to_matrix, to_bf16}) {
+      const WeightMatrix w = convert(view(c.w, 306));
+      const auto wanted = reference_linear(c, w);
+      std::vector<float> got(wanted.size());
+      Linear(w, view(c.bias))
+          .forward_many(c.x.data(), 33, got.data(), Epilogue::Activation::gelu, c.residual.data());
+      EXPECT_LT(relative_error(got, wanted), w.precision == Precision::f32 ? 1e-5 : 5e-3) << in;
     }
   }
 }
@@ -320,7 +357,7 @@ TEST_P(PrecisionOnEveryIsa, HoweverManyThreadsShareALayer) {
           one = got;
           mlp = got_mlp;
         }
-        if (tiles_multiply(precision)) {
+        if (fits_tiles(first.weight()) && fits_tiles(second.weight())) {
           EXPECT_EQ(got, one) << name(precision) << ", " << rows << " rows, " << count;
           EXPECT_EQ(got_mlp, mlp) << name(precision) << ", " << rows << " rows, " << count;
         } else {

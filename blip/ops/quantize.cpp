@@ -4,9 +4,9 @@
 #include <bit>
 #include <cmath>
 
+#include "blip/base/threads.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/matmul.h"
-#include "blip/ops/threads.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/quantize.cpp"

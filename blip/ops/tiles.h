@@ -12,24 +12,26 @@
 namespace blip {
 
 /// Products of the hundreds of rows of a picture, straight from the checkpoint's layout: in AMX's
-/// tiles, or in AVX-512's registers. oneDNN 2.6 reaches a third of what the former can do, three
-/// quarters of the latter.
+/// tiles, or in the registers of AVX-512 or AVX2. oneDNN 2.6 reaches a third of what the first can
+/// do, three quarters of the second and as much of the third, but without AVX-VNNI and with
+/// neighbours that change a row's last bits.
 
 /// At least `bytes` of memory for tiles, at a cache line's beginning, in what a thread keeps from
 /// call to call. What was there is lost where it must grow.
 std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes);
 
 /// Whether active_isa() allows it and the CPU multiplies so: AMX (where the system lends it) bf16
-/// and int8, AVX-512 f32, with AVX512_BF16 bf16, with AVX512_VNNI int8.
+/// and int8, AVX-512 f32, with AVX512_BF16 bf16, with AVX512_VNNI int8, AVX2 f32 and int8.
 bool tiles_multiply(Precision precision);
 /// Whether it is AMX that multiplies so.
 bool in_amx(Precision precision);
-/// Whether tiles_multiply() the precision of `w`, and its rows are whole pieces of 64 bytes.
+/// Whether tiles_multiply() the precision of `w`, or f32 that its bf16 is widened to, and rows are
+/// whole pieces of 64 bytes.
 bool fits_tiles(const WeightMatrix& w);
 
 /// How the rows of a left side lie: [tiles, row_bytes / 64, tile_rows, 64].
 struct TiledRows {
-  Precision precision;  ///< of the weights; int8: the rows are of std::uint8_t
+  Precision precision;  ///< of the values; f32 also where weights of bf16 are widened
   std::size_t rows;
   std::size_t row_bytes;
   std::size_t tile_rows;   ///< of one tile
@@ -41,7 +43,7 @@ struct TiledRows {
   /// Where row `r` and those after it in its tile lie.
   PiecedRows pieces(std::size_t r, std::uint8_t* tiled) const;
   /// Rounds values [columns.begin, columns.end) of such rows to the precision and puts them there;
-  /// `values` are the first row's, the next row's are `stride` on. Both ends are multiples of 32.
+  /// `values` are the first row's, the next row's are `stride` on. Both ends are whole pieces.
   /// Not for int8.
   void round(const float* values, std::size_t stride, std::size_t r, std::size_t count,
              const ColumnRange& columns, std::uint8_t* tiled) const;
@@ -65,8 +67,8 @@ struct TileSums {
 };
 
 /// y[r, n] = x[r, :] . w[n, :] for the given columns, block by block: each is given to `finish`
-/// while it is in the cache; with `whole_rows` all columns at once. `tiled` holds x as `layout`
-/// says. Serial. Only where fits_tiles(w).
+/// while it is in the cache, but for long rows that are multiplied in parts; with `whole_rows` all
+/// columns at once. `tiled` holds x as `layout` says. Serial. Only where fits_tiles(w).
 void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const WeightMatrix& w,
                     const ColumnRange& columns, const std::function<void(const TileSums&)>& finish,
                     bool whole_rows = false);

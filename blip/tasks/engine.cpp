@@ -60,7 +60,7 @@ struct Engine::Data {
 
 Engine Engine::load(const std::filesystem::path& model, const EngineOptions& options) {
   Checkpoint checkpoint = open_checkpoint(model, {.vision_heads = options.vision_heads});
-  const PassingTeam threads;  // that convert weights
+  const PassingTeam threads({.num_threads = options.num_threads});
   return Engine(std::make_shared<const Data>(std::move(checkpoint), options));
 }
 

@@ -36,6 +36,9 @@ struct EngineOptions {
   /// Folder of the vocabulary; empty: the checkpoint's own (of a .pth: bert-base-uncased's, which
   /// comes with the program).
   std::filesystem::path tokenizer;
+  /// That convert weights, if they are not stored as they are run; 0: one per core that this
+  /// process may use. They end with the loading.
+  int num_threads = 0;
 };
 
 /// A picture after the vision encoder: encode once, then caption it, ask it questions, compare it

@@ -46,7 +46,6 @@ void in_range(const char* name, std::int64_t value, std::int64_t least, std::int
 struct Settings {
   EngineOptions engine;
   ImageOptions images;
-  int threads = 0;
 };
 
 Settings settings_of(const nb::dict& given) {
@@ -58,10 +57,10 @@ Settings settings_of(const nb::dict& given) {
   settings.images.alpha = alpha_mode(read<std::string>(given, "alpha"));
   settings.images.exif_orientation = read<bool>(given, "exif_orientation");
   settings.images.max_pixels = read<std::int64_t>(given, "max_pixels");
-  settings.threads = read<int>(given, "threads");
+  settings.engine.num_threads = read<int>(given, "threads");
   in_range("image_size", settings.engine.image_size, 0, 4096);
   in_range("vision_heads", settings.engine.vision_heads, 0, 1024);
-  in_range("threads", settings.threads, 0, 1024);
+  in_range("threads", settings.engine.num_threads, 0, 1024);
   in_range("max_pixels", settings.images.max_pixels, 1, INT64_MAX);
   return settings;
 }
@@ -70,8 +69,7 @@ void construct(Loaded* place, nb::handle path, const nb::dict& given) {
   const std::filesystem::path model = path_of(path);
   const Settings settings = settings_of(given);
   const nb::gil_scoped_release released;
-  const Context context{.num_threads = settings.threads};
-  const ThreadScope threads(context);
+  const Context context{.num_threads = settings.engine.num_threads};
   new (place) Loaded{Engine::load(model, settings.engine), settings.images, context};
 }
 

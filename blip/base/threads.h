@@ -24,6 +24,7 @@ class RegionError {
       if (!failed_.exchange(true)) error_ = std::current_exception();
     }
   }
+  bool failed() const { return failed_; }
   /// After the region: throws what was kept.
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);

@@ -58,7 +58,8 @@ std::vector<long> memory_of_steps(Precision precision, int num_beams) {
   std::vector<long> taken;
   while (!batch.generation().idle()) {
     const long before = pieces_of_memory;
-    batch.step({});
+    // On one thread: beside other programs several take memory for what lets them yield (IdleTeam).
+    batch.step({.num_threads = 1});
     taken.push_back(pieces_of_memory - before);
   }
   return taken;
@@ -70,9 +71,9 @@ TEST(TextBatch, StepsTakeNoMemory) {
     const std::vector<long> greedy = memory_of_steps(precision, 1);
     ASSERT_EQ(greedy.size(), 60u);
     EXPECT_EQ(std::count(greedy.begin() + 34, greedy.end() - 1, 0), 25) << name(precision);
-    // Beams that part fill a block of the cache now and then.
+    // Beams that part fill a block of the cache every eighth step at most; its lists grow, too.
     const std::vector<long> beams = memory_of_steps(precision, 8);
-    EXPECT_GE(std::count(beams.begin() + 34, beams.end() - 1, 0), 20) << name(precision);
+    EXPECT_GE(std::count(beams.begin() + 34, beams.end() - 1, 0), 18) << name(precision);
   }
 }
 

@@ -24,9 +24,6 @@ T* reuse(std::vector<T>& kept, std::size_t size) {
   return kept.data();
 }
 
-/// Columns that stay together: those of a panel.
-constexpr std::size_t kPanel = 32;
-
 constexpr std::size_t parts_of(std::size_t size, std::size_t part) {
   return (size + part - 1) / part;
 }

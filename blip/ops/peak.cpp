@@ -108,21 +108,20 @@ double add_pairs_of_bf16(std::size_t rounds) {
 #endif
 }
 
-double add_fours_of_bytes(std::size_t rounds) {
+#undef BLIP_ADD_FOURS_OF_BYTES
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-  const hn::ScalableTag<std::int32_t> d;
-  auto a = hn::Set(d, 0x01010101), b = a;
-  add_in_registers(
-      d, rounds, [&](decltype(a)& sum) __attribute__((always_inline)) {
-        asm volatile("vpdpbusd %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
-      });
-  return 8.0 * static_cast<double>(kSums * rounds * hn::Lanes(d));
+#define BLIP_ADD_FOURS_OF_BYTES "vpdpbusd %2, %1, %0"
 #elif HWY_TARGET == HWY_AVX2
+#define BLIP_ADD_FOURS_OF_BYTES "%{vex%} vpdpbusd %2, %1, %0"
+#endif
+
+double add_fours_of_bytes(std::size_t rounds) {
+#ifdef BLIP_ADD_FOURS_OF_BYTES
   const hn::ScalableTag<std::int32_t> d;
   auto a = hn::Set(d, 0x01010101), b = a;
   add_in_registers(
       d, rounds, [&](decltype(a)& sum) __attribute__((always_inline)) {
-        asm volatile("%{vex%} vpdpbusd %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "x"(b.raw));
+        asm volatile(BLIP_ADD_FOURS_OF_BYTES : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
       });
   return 8.0 * static_cast<double>(kSums * rounds * hn::Lanes(d));
 #else

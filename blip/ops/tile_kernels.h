@@ -9,12 +9,10 @@
 
 namespace blip {
 
-/// Bytes of a row that lie together, and the columns of a tile of sums.
+/// Bytes of a row that lie together, and the columns of a tile of sums: half of a panel's.
 inline constexpr std::size_t kPiece = 64, kLanes = 16;
 /// 16 columns' pieces, packed.
 inline constexpr std::size_t kPackedBytes = kLanes * kPiece;
-/// Columns that are multiplied at once.
-inline constexpr std::size_t kPanel = 2 * kLanes;
 
 /// A block of rows times a panel of packed columns, `pieces` of each; `stride` bytes from one row
 /// of sums to the next. With `add` to the sums that are there.

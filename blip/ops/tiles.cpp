@@ -12,12 +12,17 @@ namespace {
 
 /// Of rows that are multiplied so; null where the CPU does not, or is not allowed to.
 const TileKernels* kernels_for(Precision rows) {
-  const Isa isa = active_isa();
-  const TileKernels* kernels = nullptr;
-  if (isa == Isa::amx) kernels = amx_kernels(rows);
-  if (kernels == nullptr && (isa == Isa::amx || isa == Isa::avx512)) kernels = avx512_kernels(rows);
-  if (kernels == nullptr && isa == Isa::avx2) kernels = avx2_kernels(rows);
-  return kernels;
+  switch (active_isa()) {
+    case Isa::amx:
+      if (const TileKernels* kernels = amx_kernels(rows)) return kernels;
+      [[fallthrough]];
+    case Isa::avx512:
+      return avx512_kernels(rows);
+    case Isa::avx2:
+      return avx2_kernels(rows);
+    default:
+      return nullptr;
+  }
 }
 
 /// What rows are in that are multiplied with `weights`: f32 with bf16 ones that have to be widened.
@@ -128,8 +133,8 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
   }
 }
 
-/// The same for `depth` of rows that are cut, panel by panel: each stays in the first-level cache
-/// while rows pass over it. `sums` [blocks of rows, width] are from before.
+/// The same for `depth` of rows that are cut, panel by panel, of as many rows as stay in the
+/// second-level cache. `sums` [blocks of rows, width] are from before.
 void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
                std::size_t width, const Depth& depth, std::uint8_t* sums) {
   const std::size_t block = layout.block_rows;

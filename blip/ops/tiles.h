@@ -16,6 +16,9 @@ namespace blip {
 /// do, three quarters of the second and as much of the third, but without AVX-VNNI and with
 /// neighbours that change a row's last bits.
 
+/// Columns that are multiplied at once.
+inline constexpr std::size_t kPanel = 32;
+
 /// At least `bytes` of memory for tiles, at a cache line's beginning, in what a thread keeps from
 /// call to call. What was there is lost where it must grow.
 std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes);

@@ -224,12 +224,9 @@ BLIP_DOT_CODE void round_pieces(const float* values, std::size_t pieces, std::ui
 }
 
 BLIP_DOT_CODE void round_in_registers(const float* x, std::size_t size, std::uint16_t* y) {
-  std::size_t i = 0;
-  for (; i + 2 * kLanes <= size; i += 2 * kLanes) {
-    const __m512 first = _mm512_loadu_ps(x + i), second = _mm512_loadu_ps(x + i + kLanes);
-    _mm512_storeu_si512(y + i, (__m512i)_mm512_cvtne2ps_pbh(second, first));
-  }
-  for (; i < size; i += kLanes) {
+  const std::size_t pieces = size / (2 * kLanes);
+  round_pieces(x, pieces, reinterpret_cast<std::uint8_t*>(y), kPiece);
+  for (std::size_t i = pieces * 2 * kLanes; i < size; i += kLanes) {
     const auto mask = static_cast<__mmask16>((1u << std::min(kLanes, size - i)) - 1);
     const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_loadu_ps(mask, x + i));
     _mm512_mask_storeu_epi16(y + i, mask, _mm512_castsi256_si512(rounded));

@@ -250,6 +250,53 @@ void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, flo
   }
 }
 
+#undef BLIP_DOT_PAIRS
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#define BLIP_DOT_PAIRS 1
+
+/// sum += a * b in pairs of bf16: AVX512_BF16, which no target of Highway 1.0 asks the CPU for.
+template <class V>
+HWY_INLINE void add_pairs(V a, V b, FloatVector& sum) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+}
+
+/// The same for rows and weights of bf16. Where the CPU has add_pairs().
+template <std::size_t kRows, std::size_t kColumns>
+void dot_tile(const std::uint16_t* x, const std::uint16_t* w, const Product& p, float* y) {
+  const std::size_t in = p.in;
+  const Floats d;
+  const hn::ScalableTag<std::uint16_t> halves;
+  const std::size_t lanes = hn::Lanes(halves);
+  FloatVector sums[kRows][kColumns];
+  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+    for_constants<kColumns>([&](auto c)
+                                __attribute__((always_inline)) { sums[r][c] = hn::Zero(d); });
+  });
+  std::size_t k = 0;
+  for (; k + lanes <= in; k += lanes) {
+    prefetch_ahead(w, k, kColumns, kColumns * lanes * sizeof(std::uint16_t));
+    hn::Vec<decltype(halves)> weights[kColumns];
+    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+      weights[c] = hn::LoadU(halves, w + c * in + k);
+    });
+    for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
+      const auto v = hn::LoadU(halves, x + r * p.x_stride + k);
+      for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+        add_pairs(v, weights[c], sums[r][c]);
+      });
+    });
+  }
+  store_sums(sums, p.y_stride, y);
+  for (; k < in; ++k) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      for (std::size_t c = 0; c < kColumns; ++c) {
+        y[r * p.y_stride + c] += widen(x[r * p.x_stride + k]) * widen(w[c * in + k]);
+      }
+    }
+  }
+}
+#endif
+
 /// Columns [begin, end) for kRows rows.
 template <std::size_t kRows, std::size_t kColumns, class X, class W>
 void dot_columns(const X* x, const W* w, const Product& p, float* y) {
@@ -264,7 +311,8 @@ void dot_columns(const X* x, const W* w, const Product& p, float* y) {
 template <class X, class W>
 void dot_rows(const X* x, const W* w, const Product& p, float* y) {
   // Columns less than would fill the registers leave room for the widened weights.
-  constexpr std::size_t kColumnsOfOne = sizeof(W) == sizeof(float) ? 8 : 6;
+  constexpr bool kWidens = sizeof(W) < sizeof(X);
+  constexpr std::size_t kColumnsOfOne = kWidens ? 6 : 8;
   std::size_t r = 0;
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
   // Twice the registers: beams read their weights once for eight.

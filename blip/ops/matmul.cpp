@@ -15,6 +15,7 @@
 #include "blip/base/threads.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/reference.h"
+#include "blip/ops/tiles.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "blip/ops/matmul.cpp"
@@ -31,6 +32,17 @@ namespace hn = hwy::HWY_NAMESPACE;
 void few_rows_kernel(const float* x, const WeightMatrix& w, const Product& p, float* y) {
   if (w.precision == Precision::f32) return dot_rows(x, w.f32(), p, y);
   dot_rows(x, w.bf16(), p, y);
+}
+
+/// Where the CPU multiplies bf16.
+void few_rows_bf16_kernel([[maybe_unused]] const std::uint16_t* x,
+                          [[maybe_unused]] const WeightMatrix& w, [[maybe_unused]] const Product& p,
+                          [[maybe_unused]] float* y) {
+#ifdef BLIP_DOT_PAIRS
+  dot_rows(x, w.bf16(), p, y);
+#else
+  throw Error(ErrorCode::internal, "this CPU does not multiply bf16");
+#endif
 }
 
 void few_rows_int8_kernel(const std::int16_t* q, const float* row_scales, const WeightMatrix& w,
@@ -77,6 +89,7 @@ HWY_AFTER_NAMESPACE();
 namespace blip {
 
 HWY_EXPORT(few_rows_kernel);
+HWY_EXPORT(few_rows_bf16_kernel);
 HWY_EXPORT(few_rows_int8_kernel);
 HWY_EXPORT(quantize_16_kernel);
 
@@ -92,9 +105,9 @@ void check(dnnl_status_t status) {
                                        std::to_string(static_cast<int>(status)) + ")");
 }
 
-/// What a product of few rows reads: x times the smoothing of its weights; for int8 weights as
-/// 16-bit integers, of as many bits as cannot overflow their 32-bit sums: 12 for 4096 values, 14
-/// for 1024; far finer than the weights.
+/// What a product of few rows reads: x times the smoothing of its weights; for bf16 weights rounded
+/// like them where that is faster; for int8 weights as 16-bit integers, of as many bits as
+/// cannot overflow their 32-bit sums: 12 for 4096 values, 14 for 1024; far finer than the weights.
 class FewRowsInput {
  public:
   void prepare(const float* x, std::size_t rows, const WeightMatrix& w) {
@@ -106,12 +119,18 @@ class FewRowsInput {
       }
       x_ = smoothed_.data();
     }
+    rounded_ = w.precision == Precision::bf16 && rounds_few_rows();
+    if (rounded_) {
+      halves_.resize(rows * w.in);
+      round_in_registers(x_, halves_.size(), halves_.data());
+    }
     if (w.precision == Precision::int8 && active_isa() != Isa::reference) quantize(rows, w.in);
   }
 
   const float* x() const { return x_; }
 
   void multiply(const WeightMatrix& w, const Product& p, float* y) const {
+    if (rounded_) return HWY_DYNAMIC_DISPATCH(few_rows_bf16_kernel)(halves_.data(), w, p, y);
     if (w.precision != Precision::int8) {
       return HWY_DYNAMIC_DISPATCH(few_rows_kernel)(x_, w, p, y);
     }
@@ -132,6 +151,8 @@ class FewRowsInput {
 
   const float* x_ = nullptr;
   std::vector<float> smoothed_;
+  bool rounded_ = false;
+  std::vector<std::uint16_t> halves_;
   std::vector<std::int16_t> integers_;
   std::vector<float> scales_;
 };
@@ -244,6 +265,13 @@ void matmul_int8(const std::uint8_t* q, std::size_t rows, const WeightMatrix& w,
   const std::int32_t offset = 0;
   check(dnnl_gemm_u8s8s32('N', 'T', 'F', dim(rows), dim(width), dim(in), 1.0f, q, dim(in), 0,
                           weights, dim(in), 0, 0.0f, sums, dim(width), &offset));
+}
+
+/// Not with AMX: there the instruction takes four times as long as a multiply-add of f32, for twice
+/// the products.
+bool rounds_few_rows() {
+  static const bool slow = has_feature("amx_bf16");
+  return !slow && tiles_multiply(Precision::bf16);
 }
 
 /// Asked of what oneDNN uses, which force_isa() can lower, but not after its first product.

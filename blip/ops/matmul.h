@@ -35,13 +35,18 @@ struct FewRowsProduct {
 };
 
 /// y = epilogue(x W^T) for each of `products`, all of which read x [rows, weight->in]. Reads each
-/// weight once, so that it runs at the speed of memory. bf16 weights are widened to f32 on the way;
-/// for int8 weights each row of x becomes integers of 12 to 16 bits, whose products are exact. The
-/// sum's order depends on the length of the rows alone: a row's result is the same bits whatever
-/// rows stand beside it and however many threads run. One parallel region, over columns.
+/// weight once, so that it runs at the speed of memory. bf16 weights are widened to f32 on the way,
+/// or x is rounded to bf16, too (rounds_few_rows()); for int8 weights each row of x becomes
+/// integers of 12 to 16 bits, whose products are exact. The sum's order depends on the length of
+/// the rows alone: a row's result is the same bits whatever rows stand beside it and however many
+/// threads run. One parallel region, over columns.
 void matmul_few_rows(const float* x, std::size_t rows, std::span<const FewRowsProduct> products);
 /// One of them without an epilogue: y = x W^T.
 void matmul_few_rows(const float* x, const WeightMatrix& w, std::size_t rows, float* y);
+
+/// Whether matmul_few_rows() rounds x to bf16 for weights of bf16: where the CPU multiplies their
+/// pairs faster than f32 (AVX512_BF16).
+bool rounds_few_rows();
 
 /// Columns [begin, end) of a product.
 struct ColumnRange {

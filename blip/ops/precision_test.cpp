@@ -176,6 +176,16 @@ std::vector<float> reference_linear(const LinearCase& c, const WeightMatrix& w) 
   return y;
 }
 
+/// The same for a text's rows, which some CPUs round like weights of bf16.
+std::vector<float> reference_of_few_rows(LinearCase c, const WeightMatrix& w) {
+  if (w.precision == Precision::bf16 && rounds_few_rows()) {
+    std::vector<std::uint16_t> rounded(c.x.size());
+    round_to_bf16(c.x.data(), c.x.size(), rounded.data());
+    widen_bf16(rounded.data(), c.x.size(), c.x.data());
+  }
+  return reference_linear(c, w);
+}
+
 double relative_error(const std::vector<float>& got, const std::vector<float>& wanted) {
   double difference = 0, size = 0;
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -199,7 +209,8 @@ TEST_P(PrecisionOnEveryIsa, LinearLayersOfEachPrecision) {
         EXPECT_LT(relative_error(wanted, exact), 0.01);
         std::vector<float> few(wanted.size()), many(wanted.size());
         linear.forward(c.x.data(), rows, few.data(), Epilogue::Activation::gelu, c.residual.data());
-        EXPECT_LT(relative_error(few, wanted), w.precision == Precision::int8 ? 2e-4 : 1e-5)
+        EXPECT_LT(relative_error(few, reference_of_few_rows(c, w)),
+                  w.precision == Precision::int8 ? 2e-4 : 1e-5)
             << name(w.precision);
         linear.forward_many(c.x.data(), rows, many.data(), Epilogue::Activation::gelu,
                             c.residual.data());

@@ -30,7 +30,7 @@ struct TileKernels {
   /// and for short ones.
   std::size_t long_rows_budget, budget;
   /// Bytes of rows that are multiplied at once. SIZE_MAX: all; so it must be where a block has
-  /// several tiles, or `multiply` does not heed `add`.
+  /// several tiles, whose `multiply` does not heed `add`.
   std::size_t depth = SIZE_MAX;
   TransposeWords transpose;
   MultiplyBlock (*multiply)(std::size_t tile_rows);

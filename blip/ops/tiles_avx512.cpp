@@ -84,21 +84,25 @@ BLIP_DOT_CODE inline __m512 add_dot(__m512 sum, __m512i row, __m512i columns) {
 }
 
 /// In AVX-512's registers, two for each row. The sums of a row are in the order of its values.
-template <Precision kPrecision, int kRows>
+template <Precision kPrecision, std::size_t kRows>
 BLIP_DOT_CODE void multiply_registers(const std::uint8_t* rows, const std::uint8_t* packed,
                                       std::size_t pieces, void* sums, std::size_t stride,
-                                      bool /*add*/) {
+                                      bool add) {
+  auto* to = static_cast<std::uint8_t*>(sums);
   __m512 left[kRows], right[kRows];
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) left[r] = right[r] = _mm512_setzero_ps();
+  for (std::size_t r = 0; r < kRows; ++r) {
+    left[r] = add ? _mm512_loadu_ps(to + r * stride) : _mm512_setzero_ps();
+    right[r] = add ? _mm512_loadu_ps(to + r * stride + kPiece) : _mm512_setzero_ps();
+  }
   for (std::size_t piece = 0; piece < pieces; ++piece) {
     for (std::size_t k = 0; k < kPiece; k += 4) {
       const __m512i first = _mm512_loadu_si512(packed + k * kLanes);
       const __m512i second = _mm512_loadu_si512(packed + kPackedBytes + k * kLanes);
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
+      for (std::size_t r = 0; r < kRows; ++r) {
         std::int32_t word;
-        std::memcpy(&word, rows + static_cast<std::size_t>(r) * kPiece + k, 4);
+        std::memcpy(&word, rows + r * kPiece + k, 4);
         const __m512i row = _mm512_set1_epi32(word);
         left[r] = add_dot<kPrecision>(left[r], row, first);
         right[r] = add_dot<kPrecision>(right[r], row, second);
@@ -107,12 +111,10 @@ BLIP_DOT_CODE void multiply_registers(const std::uint8_t* rows, const std::uint8
     rows += kRows * kPiece;
     packed += 2 * kPackedBytes;
   }
-  auto* to = static_cast<std::uint8_t*>(sums);
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    _mm512_storeu_ps(to, left[r]);
-    _mm512_storeu_ps(to + kPiece, right[r]);
-    to += stride;
+  for (std::size_t r = 0; r < kRows; ++r) {
+    _mm512_storeu_ps(to + r * stride, left[r]);
+    _mm512_storeu_ps(to + r * stride + kPiece, right[r]);
   }
 }
 
@@ -174,11 +176,13 @@ MultiplyBlock tile_pair(std::size_t) {
 // Second-level caches are of 1 MiB, of 2 where there is AMX.
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
-constexpr TileKernels in_registers(MultiplyBlock (*multiply)(std::size_t)) {
+constexpr TileKernels in_registers(MultiplyBlock (*multiply)(std::size_t),
+                                   std::size_t depth = SIZE_MAX) {
   return {.least_rows = kLeastRows,
           .most_rows = kMostRows,
           .long_rows_budget = kMiB / 2,
           .budget = kMiB / 2,
+          .depth = depth,
           .transpose = transpose_words,
           .multiply = multiply};
 }
@@ -198,7 +202,8 @@ constexpr TileKernels in_tiles(MultiplyBlock (*multiply)(std::size_t)) {
 }  // namespace
 
 const TileKernels* avx512_kernels(Precision precision) {
-  static constexpr TileKernels kF32 = in_registers(registers_for<Precision::f32>);
+  // Rows of 4096 values of f32 and their columns do not fit the second-level cache.
+  static constexpr TileKernels kF32 = in_registers(registers_for<Precision::f32>, 4096);
   static constexpr TileKernels kBf16 = in_registers(registers_for<Precision::bf16>);
   static constexpr TileKernels kInt8 = in_registers(registers_for<Precision::int8>);
   static const bool bf16 = has_feature("avx512_bf16"), vnni = has_feature("avx512_vnni");

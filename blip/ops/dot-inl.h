@@ -198,6 +198,12 @@ HWY_INLINE void add_products(V a, V b, Sum& low, [[maybe_unused]] Sum& high) {
   // AVX512_VNNI adds as it multiplies; Highway 1.0 takes two instructions, and does not let the
   // compiler have its intrinsic, though it asks the CPU for it.
   asm("vpdpwssd %2, %1, %0" : "+v"(low.raw) : "v"(a.raw), "v"(b.raw));
+#elif HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  // GCC would put the sum into another register, and move it back.
+  decltype(low.raw) products;
+  asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0"
+      : "+v"(low.raw), "=&v"(products)
+      : "v"(a.raw), "v"(b.raw));
 #else
   low = hn::ReorderWidenMulAccumulate(hn::DFromV<Sum>(), a, b, low, high);
 #endif
@@ -227,7 +233,8 @@ void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, flo
       weights[c] = hn::PromoteTo(d, hn::LoadU(bytes, w + c * in + k));
     });
     for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
-      const auto v = hn::LoadU(d, x + r * p.x_stride + k);
+      auto v = hn::LoadU(d, x + r * p.x_stride + k);
+      keep_in_register(v);
       for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
         add_products(v, weights[c], low[r][c], high[r][c]);
       });
@@ -319,7 +326,8 @@ void dot_rows(const X* x, const W* w, const Product& p, float* y) {
   for (; r + 8 <= p.rows; r += 8) dot_columns<8, 3>(x + r * p.x_stride, w, p, y + r * p.y_stride);
   constexpr std::size_t kColumnsOfFour = 4;
 #else
-  constexpr std::size_t kColumnsOfFour = 2;
+  // Products of integers take a register of their own before they are added.
+  constexpr std::size_t kColumnsOfFour = sizeof(W) == 1 ? 2 : 3;
 #endif
   for (; r + 4 <= p.rows; r += 4) {
     dot_columns<4, kColumnsOfFour>(x + r * p.x_stride, w, p, y + r * p.y_stride);

@@ -60,6 +60,27 @@ HWY_INLINE float widen(std::uint16_t w) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(w) << 16);
 }
 
+/// sum += a * b.
+HWY_INLINE void multiply_add(FloatVector a, FloatVector b, FloatVector& sum) {
+  sum = hn::MulAdd(a, b, sum);
+}
+
+#undef BLIP_DOT_PAIRS
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+#define BLIP_DOT_PAIRS 1
+// For rows of bf16 as their weights are: in pairs, by AVX512_BF16, which no target of Highway 1.0
+// asks the CPU for.
+using Halves = hn::ScalableTag<std::uint16_t>;
+using HalfVector = hn::Vec<Halves>;
+
+HWY_INLINE HalfVector load(Halves d, const std::uint16_t* w) {
+  return hn::LoadU(d, w);
+}
+HWY_INLINE void multiply_add(HalfVector a, HalfVector b, FloatVector& sum) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+}
+#endif
+
 /// Asks for the weights that come 8 KB after those of step `k` of a tile, `bytes` of them: columns
 /// are too short for the CPU to see far enough ahead by itself.
 template <class W>
@@ -156,28 +177,30 @@ HWY_INLINE void store_sums(const V (&sums)[kRows][kColumns], std::size_t y_strid
 /// kRows x kColumns dot products of length `in` at once: enough independent sums to hide the
 /// latency of the multiply-add, and each vector loaded serves several of them. Every sum runs over
 /// k in the same order whatever the tile, so that a row's result does not depend on its neighbours.
-template <std::size_t kRows, std::size_t kColumns, class W>
-void dot_tile(const float* x, const W* w, const Product& p, float* y) {
-  const Floats d;
+template <std::size_t kRows, std::size_t kColumns, class X, class W>
+void dot_tile(const X* x, const W* w, const Product& p, float* y) {
+  const hn::ScalableTag<X> d;
+  using Vector = hn::Vec<decltype(d)>;
   const std::size_t in = p.in;
   const std::size_t lanes = hn::Lanes(d);
   FloatVector sums[kRows][kColumns];
   for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
-    for_constants<kColumns>([&](auto c)
-                                __attribute__((always_inline)) { sums[r][c] = hn::Zero(d); });
+    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
+      sums[r][c] = hn::Zero(Floats());
+    });
   });
   std::size_t k = 0;
   for (; k + lanes <= in; k += lanes) {
     prefetch_ahead(w, k, kColumns, kColumns * lanes * sizeof(W));
-    FloatVector weights[kColumns];
+    Vector weights[kColumns];
     for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
       weights[c] = load(d, w + c * in + k);
     });
     for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
-      FloatVector v = hn::LoadU(d, x + r * p.x_stride + k);
+      Vector v = hn::LoadU(d, x + r * p.x_stride + k);
       keep_in_register(v);
       for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
-        sums[r][c] = hn::MulAdd(v, weights[c], sums[r][c]);
+        multiply_add(v, weights[c], sums[r][c]);
       });
     });
   }
@@ -185,7 +208,7 @@ void dot_tile(const float* x, const W* w, const Product& p, float* y) {
   for (; k < in; ++k) {
     for (std::size_t r = 0; r < kRows; ++r) {
       for (std::size_t c = 0; c < kColumns; ++c) {
-        y[r * p.y_stride + c] += x[r * p.x_stride + k] * widen(w[c * in + k]);
+        y[r * p.y_stride + c] += widen(x[r * p.x_stride + k]) * widen(w[c * in + k]);
       }
     }
   }
@@ -256,53 +279,6 @@ void dot_tile(const std::int16_t* x, const std::int8_t* w, const Product& p, flo
     }
   }
 }
-
-#undef BLIP_DOT_PAIRS
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-#define BLIP_DOT_PAIRS 1
-
-/// sum += a * b in pairs of bf16: AVX512_BF16, which no target of Highway 1.0 asks the CPU for.
-template <class V>
-HWY_INLINE void add_pairs(V a, V b, FloatVector& sum) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
-}
-
-/// The same for rows and weights of bf16. Where the CPU has add_pairs().
-template <std::size_t kRows, std::size_t kColumns>
-void dot_tile(const std::uint16_t* x, const std::uint16_t* w, const Product& p, float* y) {
-  const std::size_t in = p.in;
-  const Floats d;
-  const hn::ScalableTag<std::uint16_t> halves;
-  const std::size_t lanes = hn::Lanes(halves);
-  FloatVector sums[kRows][kColumns];
-  for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
-    for_constants<kColumns>([&](auto c)
-                                __attribute__((always_inline)) { sums[r][c] = hn::Zero(d); });
-  });
-  std::size_t k = 0;
-  for (; k + lanes <= in; k += lanes) {
-    prefetch_ahead(w, k, kColumns, kColumns * lanes * sizeof(std::uint16_t));
-    hn::Vec<decltype(halves)> weights[kColumns];
-    for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
-      weights[c] = hn::LoadU(halves, w + c * in + k);
-    });
-    for_constants<kRows>([&](auto r) __attribute__((always_inline)) {
-      const auto v = hn::LoadU(halves, x + r * p.x_stride + k);
-      for_constants<kColumns>([&](auto c) __attribute__((always_inline)) {
-        add_pairs(v, weights[c], sums[r][c]);
-      });
-    });
-  }
-  store_sums(sums, p.y_stride, y);
-  for (; k < in; ++k) {
-    for (std::size_t r = 0; r < kRows; ++r) {
-      for (std::size_t c = 0; c < kColumns; ++c) {
-        y[r * p.y_stride + c] += widen(x[r * p.x_stride + k]) * widen(w[c * in + k]);
-      }
-    }
-  }
-}
-#endif
 
 /// Columns [begin, end) for kRows rows.
 template <std::size_t kRows, std::size_t kColumns, class X, class W>

@@ -119,8 +119,7 @@ class FewRowsInput {
       }
       x_ = smoothed_.data();
     }
-    rounded_ = w.precision == Precision::bf16 && rounds_few_rows();
-    if (rounded_) {
+    if (rounds(w)) {
       halves_.resize(rows * w.in);
       round_in_registers(x_, halves_.size(), halves_.data());
     }
@@ -130,7 +129,7 @@ class FewRowsInput {
   const float* x() const { return x_; }
 
   void multiply(const WeightMatrix& w, const Product& p, float* y) const {
-    if (rounded_) return HWY_DYNAMIC_DISPATCH(few_rows_bf16_kernel)(halves_.data(), w, p, y);
+    if (rounds(w)) return HWY_DYNAMIC_DISPATCH(few_rows_bf16_kernel)(halves_.data(), w, p, y);
     if (w.precision != Precision::int8) {
       return HWY_DYNAMIC_DISPATCH(few_rows_kernel)(x_, w, p, y);
     }
@@ -138,6 +137,10 @@ class FewRowsInput {
   }
 
  private:
+  static bool rounds(const WeightMatrix& w) {
+    return w.precision == Precision::bf16 && rounds_few_rows();
+  }
+
   void quantize(std::size_t rows, std::size_t width) {
     const std::size_t top = std::min<std::size_t>(
         std::numeric_limits<std::int32_t>::max() / (127 * std::max<std::size_t>(width, 1)), 32767);
@@ -151,7 +154,6 @@ class FewRowsInput {
 
   const float* x_ = nullptr;
   std::vector<float> smoothed_;
-  bool rounded_ = false;
   std::vector<std::uint16_t> halves_;
   std::vector<std::int16_t> integers_;
   std::vector<float> scales_;

@@ -40,3 +40,9 @@ endif()
 if(BLIP_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
+
+# For a target whose files take far longer for what they include than for themselves: several are
+# compiled at once. One that must stand apart has SKIP_UNITY_BUILD_INCLUSION.
+function(blip_compile_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${BLIP_UNITY} UNITY_BUILD_BATCH_SIZE 8)
+endfunction()

@@ -1,8 +1,8 @@
 # One folder of blip/ is one room: an object library and, beside the code, its unit tests.
-#   blip_room(NAME [DEPENDS room...] [LIBS library...] SOURCES file... [TESTS file...])
-# DEPENDS names the only rooms it may include (tools/check_layers.py holds the sources to it).
+#   blip_room(NAME [TOGETHER] [DEPENDS room...] [LIBS library...] SOURCES file... [TESTS file...])
+# TOGETHER: blip_compile_together. DEPENDS names the only rooms it may include (tools/check_layers.py holds the sources to it).
 function(blip_room name)
-  cmake_parse_arguments(PARSE_ARGV 1 room "" "" "DEPENDS;LIBS;SOURCES;TESTS")
+  cmake_parse_arguments(PARSE_ARGV 1 room "TOGETHER" "" "DEPENDS;LIBS;SOURCES;TESTS")
   set(target blip_${name})
   add_library(${target} OBJECT ${room_SOURCES})
   target_include_directories(${target} PUBLIC ${PROJECT_SOURCE_DIR})
@@ -11,6 +11,9 @@ function(blip_room name)
   endforeach()
   target_link_libraries(${target} PUBLIC ${room_LIBS})
   set_property(GLOBAL APPEND PROPERTY BLIP_ROOMS ${target})
+  if(room_TOGETHER)
+    blip_compile_together(${target})
+  endif()
 
   if(BLIP_TESTS AND room_TESTS)
     add_executable(${name}_test ${room_TESTS})
@@ -18,6 +21,9 @@ function(blip_room name)
     target_link_libraries(${name}_test PRIVATE GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE
       BLIP_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data" BLIP_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    if(room_TOGETHER)
+      blip_compile_together(${name}_test)
+    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX "${name}." DISCOVERY_TIMEOUT 60 PROPERTIES LABELS unit)
   endif()
 endfunction()

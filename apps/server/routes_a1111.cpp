@@ -7,7 +7,7 @@
 namespace blip::server {
 namespace {
 
-Json shape(const Failure& failure) {
+Json a1111_shape(const Failure& failure) {
   return {{"detail", failure.message}};
 }
 
@@ -29,7 +29,8 @@ void interrogate(Service& service, Exchange& exchange) {
 void add_a1111_routes(Router& router, Service& service) {
   router.work(
       "POST", "/sdapi/v1/interrogate",
-      [&service](Exchange& exchange, const Captures&) { interrogate(service, exchange); }, shape);
+      [&service](Exchange& exchange, const Captures&) { interrogate(service, exchange); },
+      a1111_shape);
 }
 
 }  // namespace blip::server

@@ -19,7 +19,7 @@ constexpr std::size_t kMostEvents = 1024;
 constexpr std::size_t kMostEventBytes = std::size_t{64} << 20;
 constexpr std::chrono::minutes kLifetime(5);
 
-Json shape(const Failure& failure) {
+Json gradio_shape(const Failure& failure) {
   return {{"error", failure.message}, {"detail", failure.message}};
 }
 
@@ -27,8 +27,8 @@ std::string message(Json json) {
   return "data: " + dump(json) + "\n\n";
 }
 
-HttpResponse event_stream(std::string keep_alive) {
-  HttpResponse head = server::event_stream();
+HttpResponse kept_alive_stream(std::string keep_alive) {
+  HttpResponse head = event_stream();
   head.keep_alive = std::move(keep_alive);
   return head;
 }
@@ -129,7 +129,7 @@ void Gradio::listen(Exchange& exchange, const std::string& id) {
   std::optional<std::pair<std::string, Event>> event = events_.take_first(
       [&](const std::string& key, const Event& e) { return key == id && e.session.empty(); });
   if (!event) throw Error(ErrorCode::not_found, "there is no event " + in_quotes(id));
-  exchange.begin(event_stream("event: heartbeat\ndata: null\n\n"));
+  exchange.begin(kept_alive_stream("event: heartbeat\ndata: null\n\n"));
   const Json data =
       run(id, std::move(event->second), exchange.ticket(), [](const char*, const Json&) {});
   exchange.write(server_sent_event("complete", data));
@@ -141,7 +141,7 @@ void Gradio::listen_to_session(Exchange& exchange) {
   if (found == query.end() || !found->is_string() || found->get_ref<const std::string&>().empty())
     throw Error(ErrorCode::usage, "\"session_hash\" must be given");
   const auto& session = found->get_ref<const std::string&>();
-  exchange.begin(event_stream(message({{"msg", "heartbeat"}})));
+  exchange.begin(kept_alive_stream(message({{"msg", "heartbeat"}})));
   const auto of_session = [&](const std::string&, const Event& e) { return e.session == session; };
   while (auto next = events_.take_first(of_session))
     run_in_session(next->first, std::move(next->second), exchange);
@@ -194,20 +194,20 @@ void Gradio::cancel(Exchange& exchange) {
 void add_gradio_routes(Router& router, Service& service, std::size_t body_bytes) {
   const auto gradio = std::make_shared<Gradio>(service);
   const auto work = [&](const char* method, const char* pattern, Router::Work answer) {
-    router.work(method, pattern, std::move(answer), shape);
+    router.work(method, pattern, std::move(answer), gradio_shape);
   };
   router.at_once(
       "GET", "/config",
       [&service, body_bytes](const HttpRequest&, const Captures&) {
         return json_response(gradio::config(service, body_bytes));
       },
-      shape);
+      gradio_shape);
   router.at_once(
       "GET", "/gradio_api/info",
       [&service](const HttpRequest&, const Captures&) {
         return json_response(gradio::info(service));
       },
-      shape);
+      gradio_shape);
   work("POST", "/gradio_api/upload",
        [gradio](Exchange& exchange, const Captures&) { gradio->upload(exchange); });
   work("POST", "/gradio_api/call/{function}",

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMostAnswers = 16;
 
-Json shape(const Failure& failure) {
+Json huggingface_shape(const Failure& failure) {
   return {{"error", failure.message}};
 }
 
@@ -137,7 +137,8 @@ void add_huggingface_routes(Router& router, Service& service) {
   const auto add = [&](const std::string& pattern) {
     router.work(
         "POST", pattern.c_str(),
-        [&service](Exchange& exchange, const Captures&) { infer(service, exchange); }, shape);
+        [&service](Exchange& exchange, const Captures&) { infer(service, exchange); },
+        huggingface_shape);
   };
   add("/");
   add("/pipeline/{task}");

@@ -18,7 +18,7 @@ constexpr std::size_t kMostPictures = 16;  // of a request; one after the other
 constexpr const char* kVersion = "1";      // that every model has
 constexpr const char* kHeadLength = "Inference-Header-Content-Length";
 
-Json shape(const Failure& failure) {
+Json kserve_shape(const Failure& failure) {
   return {{"error", failure.message}};
 }
 
@@ -269,7 +269,7 @@ HttpResponse health(const char* key, bool well) {
 
 void add_kserve_routes(Router& router, Service& service, const std::atomic<bool>& stopping) {
   const auto at = [&](const char* pattern, Router::AtOnce answer) {
-    router.at_once("GET", pattern, std::move(answer), shape);
+    router.at_once("GET", pattern, std::move(answer), kserve_shape);
   };
   at("/v2", [&service](const HttpRequest&, const Captures&) {
     return json_response({{"name", "blip"},
@@ -293,7 +293,7 @@ void add_kserve_routes(Router& router, Service& service, const std::atomic<bool>
         [&service](Exchange& exchange, const Captures& captures) {
           answer_infer(service, exchange, captures);
         },
-        shape);
+        kserve_shape);
   }
 }
 

@@ -14,7 +14,7 @@ namespace {
 constexpr int kMostChoices = 16;
 constexpr const char* kOwner = "blip";
 
-Json shape(const Failure& failure) {
+Json openai_shape(const Failure& failure) {
   const char* type = failure.status == 401   ? "authentication_error"
                      : failure.status == 429 ? "rate_limit_error"
                      : failure.status >= 500 ? "server_error"
@@ -314,13 +314,14 @@ void add_openai_routes(Router& router, Service& service) {
   const std::time_t created = std::time(nullptr);
   router.work(
       "POST", "/v1/chat/completions",
-      [&service](Exchange& exchange, const Captures&) { answer_chat(service, exchange); }, shape);
+      [&service](Exchange& exchange, const Captures&) { answer_chat(service, exchange); },
+      openai_shape);
   router.at_once(
       "GET", "/v1/models",
       [&service, created](const HttpRequest&, const Captures&) {
         return json_response({{"object", "list"}, {"data", model_list(service, created)}});
       },
-      shape);
+      openai_shape);
   router.at_once(
       "GET", "/v1/models/{model}",
       [&service, created](const HttpRequest&, const Captures& captures) {
@@ -330,7 +331,7 @@ void add_openai_routes(Router& router, Service& service) {
           throw Error(ErrorCode::not_found, "there is no model " + in_quotes(id));
         return json_response(model_object(id, created));
       },
-      shape);
+      openai_shape);
 }
 
 }  // namespace blip::server

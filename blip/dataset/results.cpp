@@ -61,7 +61,7 @@ void write_list(const std::filesystem::path& file, std::span<const Result> resul
   });
 }
 
-std::string lower(std::string_view text) {
+std::string lower_ascii(std::string_view text) {
   std::string out(text);
   std::transform(out.begin(), out.end(), out.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -70,7 +70,8 @@ std::string lower(std::string_view text) {
 
 NlvrResult nlvr_result(std::string_view line, const std::string& where) {
   const std::size_t comma = line.find(',');
-  const std::string label = comma == std::string_view::npos ? "" : lower(line.substr(comma + 1));
+  const std::string label =
+      comma == std::string_view::npos ? "" : lower_ascii(line.substr(comma + 1));
   if (label != "true" && label != "false") {
     throw Error(ErrorCode::io, where + " is " + in_quotes(line) +
                                    " where an identifier, a comma and True or False were expected");

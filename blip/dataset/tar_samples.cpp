@@ -17,10 +17,6 @@ constexpr std::size_t kMaxFiles = 64;
 constexpr std::size_t kBlock = std::size_t{64} << 10;
 constexpr std::size_t kMaxExpanded = 1'000'000;
 
-struct Closer {
-  void operator()(archive* a) const { archive_read_free(a); }
-};
-
 struct Name {
   std::string key, ending;
 };
@@ -37,8 +33,12 @@ Name split_name(std::string_view path) {
 }  // namespace
 
 struct TarReader::State {
+  struct Close {
+    void operator()(archive* a) const { archive_read_free(a); }
+  };
+
   std::string file;
-  std::unique_ptr<archive, Closer> tar{archive_read_new()};
+  std::unique_ptr<archive, Close> tar{archive_read_new()};
   archive_entry* entry = nullptr;  ///< the file that comes next; null at the end
   Repeated repeated = Repeated::is_error;
 

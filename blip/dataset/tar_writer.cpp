@@ -6,19 +6,16 @@
 #include "blip/base/error.h"
 
 namespace blip {
-namespace {
-
-struct Closer {
-  void operator()(archive* a) const { archive_write_free(a); }
-  void operator()(archive_entry* e) const { archive_entry_free(e); }
-};
-
-}  // namespace
 
 struct TarWriter::State {
+  struct Close {
+    void operator()(archive* a) const { archive_write_free(a); }
+    void operator()(archive_entry* e) const { archive_entry_free(e); }
+  };
+
   std::string file;
-  std::unique_ptr<archive, Closer> tar{archive_write_new()};
-  std::unique_ptr<archive_entry, Closer> entry{archive_entry_new()};
+  std::unique_ptr<archive, Close> tar{archive_write_new()};
+  std::unique_ptr<archive_entry, Close> entry{archive_entry_new()};
 
   void check(la_ssize_t status) {
     if (status >= 0) return;

@@ -14,7 +14,6 @@
 namespace blip {
 namespace {
 
-constexpr int kEnd = 2;
 constexpr double kNothing = -1e9;
 
 // Log-probabilities in double.

@@ -11,6 +11,8 @@
 
 namespace blip {
 
+constexpr int kEnd = 2;  ///< the token that ends its sequences
+
 struct FakeModel {
   int vocab_size = 10;
   std::uint64_t seed = 1;

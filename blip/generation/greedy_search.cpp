@@ -1,15 +1,13 @@
 #include "blip/generation/greedy_search.h"
 
 #include <cmath>
-#include <limits>
 #include <numeric>
 
 #include "blip/base/error.h"
+#include "blip/generation/logits_processor.h"
 
 namespace blip {
 namespace {
-
-constexpr float kRuledOut = -std::numeric_limits<float>::infinity();
 
 // A token drawn from the softmax of `scores`; -1 when all are ruled out.
 int draw(std::span<const float> scores, Random& random) {

@@ -1,12 +1,9 @@
 #include "blip/generation/logits_processor.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace blip {
 namespace {
-
-constexpr float kRuledOut = -std::numeric_limits<float>::infinity();
 
 bool in_range(int id, std::span<const float> scores) {
   return id >= 0 && static_cast<std::size_t>(id) < scores.size();

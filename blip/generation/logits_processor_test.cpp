@@ -14,8 +14,6 @@
 namespace blip {
 namespace {
 
-constexpr float kOut = -std::numeric_limits<float>::infinity();
-
 std::vector<float> processed(const GenerationConfig& config, const std::vector<int>& ids,
                              std::vector<float> scores, int prompt_length = 1, int eos_id = 2) {
   process_logits(config, {ids, prompt_length, eos_id}, scores);
@@ -38,12 +36,12 @@ TEST(ProcessLogits, NoRepeatNgram) {
   GenerationConfig config;
   const Scores ones(5, 1);
   config.no_repeat_ngram_size = 1;
-  EXPECT_EQ(processed(config, {0, 3}, ones), (Scores{kOut, 1, 1, kOut, 1}));
+  EXPECT_EQ(processed(config, {0, 3}, ones), (Scores{kRuledOut, 1, 1, kRuledOut, 1}));
   config.no_repeat_ngram_size = 2;
-  EXPECT_EQ(processed(config, {3, 1, 4, 3, 2, 3}, ones), (Scores{1, kOut, kOut, 1, 1}));
+  EXPECT_EQ(processed(config, {3, 1, 4, 3, 2, 3}, ones), (Scores{1, kRuledOut, kRuledOut, 1, 1}));
   EXPECT_EQ(processed(config, {4}, ones), ones);
   config.no_repeat_ngram_size = 3;
-  EXPECT_EQ(processed(config, {1, 2, 0, 1, 2}, ones), (Scores{kOut, 1, 1, 1, 1}));
+  EXPECT_EQ(processed(config, {1, 2, 0, 1, 2}, ones), (Scores{kRuledOut, 1, 1, 1, 1}));
   EXPECT_EQ(processed(config, {1, 2}, ones), ones);
   EXPECT_EQ(processed(config, {1, 2, 70, 1, 2}, ones), ones);
 }
@@ -52,15 +50,15 @@ TEST(ProcessLogits, BadWords) {
   GenerationConfig config;
   config.bad_words_ids = {{4}, {1, 3}, {2}, {0, 1, 0}, {9, 9, 9, 9}, {77}};
   const Scores ones(5, 1);
-  EXPECT_EQ(processed(config, {0}, ones), (Scores{1, 1, 1, 1, kOut})) << "[SEP] stays allowed";
-  EXPECT_EQ(processed(config, {3, 1}, ones), (Scores{1, 1, 1, kOut, kOut}));
-  EXPECT_EQ(processed(config, {0, 1}, ones), (Scores{kOut, 1, 1, kOut, kOut}));
+  EXPECT_EQ(processed(config, {0}, ones), (Scores{1, 1, 1, 1, kRuledOut})) << "[SEP] stays allowed";
+  EXPECT_EQ(processed(config, {3, 1}, ones), (Scores{1, 1, 1, kRuledOut, kRuledOut}));
+  EXPECT_EQ(processed(config, {0, 1}, ones), (Scores{kRuledOut, 1, 1, kRuledOut, kRuledOut}));
 }
 
 TEST(ProcessLogits, MinimumLengths) {
   GenerationConfig config;
   const Scores ones(3, 1);
-  const Scores no_end = {1, 1, kOut};
+  const Scores no_end = {1, 1, kRuledOut};
   config.min_length = 3;
   EXPECT_EQ(processed(config, {0, 1}, ones), no_end);
   EXPECT_EQ(processed(config, {0, 1, 1}, ones), ones);
@@ -79,9 +77,9 @@ TEST(ProcessLogits, ForcedPrefixKeepsItsScoreAgainstAllElse) {
   config.min_length = 10;
   config.repetition_penalty = 2;
   config.bad_words_ids = {{1}};
-  EXPECT_EQ(processed(config, {1}, {4, -3, 2}), (Scores{kOut, -3, kOut}));
-  EXPECT_EQ(processed(config, {1, 1}, {4, -3, 2}), (Scores{kOut, kOut, 2}));
-  EXPECT_EQ(processed(config, {1, 1, 2}, {4, -3, 2}), (Scores{4, kOut, kOut}));
+  EXPECT_EQ(processed(config, {1}, {4, -3, 2}), (Scores{kRuledOut, -3, kRuledOut}));
+  EXPECT_EQ(processed(config, {1, 1}, {4, -3, 2}), (Scores{kRuledOut, kRuledOut, 2}));
+  EXPECT_EQ(processed(config, {1, 1, 2}, {4, -3, 2}), (Scores{4, kRuledOut, kRuledOut}));
 }
 
 TEST(Softmax, NormalizerMatchesDouble) {
@@ -114,24 +112,24 @@ TEST(Softmax, ExponentialIsAccurate) {
   }
   EXPECT_LT(worst, 1.2e-7);
   EXPECT_EQ(exp_nonpositive(0), 1);
-  EXPECT_EQ(clamp_exponent(kOut), kLeastExponent);
+  EXPECT_EQ(clamp_exponent(kRuledOut), kLeastExponent);
 }
 
 TEST(Softmax, MinusInfinityIsImpossibleAndNanIsReported) {
-  std::vector<float> x = {kOut, 0, kOut, 0};
+  std::vector<float> x = {kRuledOut, 0, kRuledOut, 0};
   log_softmax(x);
-  EXPECT_EQ(x[0], kOut);
+  EXPECT_EQ(x[0], kRuledOut);
   EXPECT_NEAR(x[1], -std::log(2.0), 1e-7);
 
   const float nan = std::numeric_limits<float>::quiet_NaN();
   for (const std::size_t place : {0, 17, 299}) {
-    for (const float bad : {nan, -nan, -kOut}) {
+    for (const float bad : {nan, -nan, -kRuledOut}) {
       std::vector<float> row(300, 1);
       row[place] = bad;
       EXPECT_TRUE(std::isnan(log_normalizer(row).log_sum)) << place << " " << bad;
     }
   }
-  EXPECT_TRUE(std::isnan(log_normalizer(std::vector<float>(20, kOut)).log_sum));
+  EXPECT_TRUE(std::isnan(log_normalizer(std::vector<float>(20, kRuledOut)).log_sum));
   EXPECT_TRUE(std::isnan(log_normalizer({}).log_sum));
 }
 
@@ -140,7 +138,7 @@ std::vector<float> tied_row(Random& random, std::size_t size) {
   std::vector<float> row(size);
   for (float& x : row) {
     x = static_cast<float>(random.next() % 40) / 8;
-    if (random.next() % 16 == 0) x = kOut;
+    if (random.next() % 16 == 0) x = kRuledOut;
   }
   return row;
 }
@@ -188,7 +186,7 @@ TEST(TopCandidates, KthLargestCountsEquals) {
 // Two draws without replacement: P(a then b) = p_a * p_b / (1 - p_a).
 TEST(TopCandidates, DrawsWithoutReplacement) {
   const double p[] = {0.5, 0.3, 0.15, 0.05};
-  std::vector<float> row = {kOut};
+  std::vector<float> row = {kRuledOut};
   for (const double x : p) row.push_back(static_cast<float>(std::log(x)) - 3);
   constexpr int kDraws = 40000;
   std::vector<int> seen(25, 0);

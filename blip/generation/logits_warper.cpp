@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "blip/generation/logits_processor.h"
 #include "blip/generation/top_candidates.h"
 
 namespace blip {
-namespace {
-
-constexpr float kRuledOut = -std::numeric_limits<float>::infinity();
-
-}  // namespace
+namespace {}  // namespace
 
 LogitsWarper::LogitsWarper(const GenerationConfig& config, int min_tokens_to_keep)
     : config_(config), min_tokens_to_keep_(static_cast<std::size_t>(min_tokens_to_keep)) {}

@@ -4,16 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "blip/base/random.h"
+#include "blip/generation/logits_processor.h"
 
 namespace blip {
 namespace {
-
-constexpr float kOut = -std::numeric_limits<float>::infinity();
 
 GenerationConfig plain() {
   GenerationConfig config;
@@ -30,7 +28,7 @@ std::vector<int> left(const GenerationConfig& config, const std::vector<double>&
   LogitsWarper(config, min_tokens_to_keep).warp(scores);
   std::vector<int> ids;
   for (std::size_t i = 0; i < scores.size(); ++i) {
-    if (scores[i] == kOut) continue;
+    if (scores[i] == kRuledOut) continue;
     EXPECT_EQ(scores[i], static_cast<float>(std::log(probabilities[i])));
     ids.push_back(static_cast<int>(i));
   }
@@ -48,9 +46,9 @@ TEST(LogitsWarper, NeutralValuesChangeNothing) {
 TEST(LogitsWarper, TemperatureDivides) {
   GenerationConfig config = plain();
   config.temperature = 0.5;
-  std::vector<float> scores = {1, -2, kOut};
+  std::vector<float> scores = {1, -2, kRuledOut};
   LogitsWarper(config, 1).warp(scores);
-  EXPECT_EQ(scores, (std::vector<float>{2, -4, kOut}));
+  EXPECT_EQ(scores, (std::vector<float>{2, -4, kRuledOut}));
 }
 
 TEST(LogitsWarper, TopKKeepsTiesWithTheLast) {
@@ -138,10 +136,10 @@ TEST(LogitsWarper, SomethingIsAlwaysLeft) {
     const int keep = 1 + static_cast<int>(random.next() % 2);
     std::vector<float> scores(2 + random.next() % 90);
     for (float& x : scores) x = static_cast<float>(random.uniform() * 20 - 10);
-    if (random.next() % 4 == 0) std::fill(scores.begin() + 2, scores.end(), kOut);
+    if (random.next() % 4 == 0) std::fill(scores.begin() + 2, scores.end(), kRuledOut);
     LogitsWarper(config, keep).warp(scores);
     const auto allowed =
-        std::count_if(scores.begin(), scores.end(), [](float x) { return x > kOut; });
+        std::count_if(scores.begin(), scores.end(), [](float x) { return x > kRuledOut; });
     EXPECT_GE(allowed, keep);
   }
 }

@@ -15,8 +15,6 @@
 namespace blip {
 namespace {
 
-constexpr int kEnd = 2;
-
 GenerationRequest request(std::vector<int> prompt, int max_new_tokens) {
   GenerationRequest r;
   r.prompt_ids = std::move(prompt);

@@ -11,7 +11,7 @@ namespace {
 
 // Independent lanes let the compiler use vectors without reordering a sum behind our back.
 constexpr std::size_t kLanes = 16;
-constexpr std::size_t kBlock = 16 * kLanes;
+constexpr std::size_t kPiece = 16 * kLanes;
 
 float largest(std::span<const float> x) {
   std::array<float, kLanes> lane;
@@ -27,13 +27,13 @@ float largest(std::span<const float> x) {
 double sum_of_exp(std::span<const float> x, float max) {
   // In double: where one token holds nearly all, log(sum) is what the others add to it.
   std::array<double, kLanes> lane{};
-  std::array<float, kBlock> exponent;
-  for (; !x.empty(); x = x.subspan(std::min(kBlock, x.size()))) {
+  std::array<float, kPiece> exponent;
+  for (; !x.empty(); x = x.subspan(std::min(kPiece, x.size()))) {
     // Places beyond the end stay at the least exponent and add nothing.
     exponent.fill(kLeastExponent);
-    const std::size_t size = std::min(kBlock, x.size());
+    const std::size_t size = std::min(kPiece, x.size());
     for (std::size_t i = 0; i < size; ++i) exponent[i] = clamp_exponent(x[i] - max);
-    for (std::size_t i = 0; i < kBlock; i += kLanes) {
+    for (std::size_t i = 0; i < kPiece; i += kLanes) {
       for (std::size_t j = 0; j < kLanes; ++j) lane[j] += exp_nonpositive(exponent[i + j]);
     }
   }

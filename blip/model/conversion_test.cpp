@@ -10,6 +10,7 @@
 #include "blip/base/error.h"
 #include "blip/checkpoint/safetensors.h"
 #include "blip/model/blip.h"
+#include "blip/model/pattern_test.h"
 #include "blip/model/smoothing.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/tiles.h"
@@ -35,13 +36,6 @@ class Conversion : public testing::Test {
 
   fs::path folder_;
 };
-
-std::vector<float> pattern(int side) {
-  std::vector<float> pixels(3 * static_cast<std::size_t>(side) * static_cast<std::size_t>(side));
-  for (std::size_t i = 0; i < pixels.size(); ++i)
-    pixels[i] = std::sin(static_cast<float>(i) * 0.37f);
-  return pixels;
-}
 
 std::vector<float> image_embeds(const Checkpoint& checkpoint, Precision precision) {
   const BlipModel model(checkpoint.config, Parameters(checkpoint.tensors, precision));

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "blip/base/error.h"
 #include "blip/checkpoint/checkpoint.h"
 #include "blip/model/blip.h"
+#include "blip/model/pattern_test.h"
 #include "blip/model/position_interpolation.h"
 #include "blip/ops/isa.h"
 
@@ -23,14 +23,6 @@ const Checkpoint& checkpoint() {
 const BlipModel& model() {
   static const BlipModel built(checkpoint().config, checkpoint().tensors);
   return built;
-}
-
-/// A picture that is no picture, but the same everywhere.
-std::vector<float> pattern(int side) {
-  std::vector<float> pixels(3 * static_cast<std::size_t>(side) * static_cast<std::size_t>(side));
-  for (std::size_t i = 0; i < pixels.size(); ++i)
-    pixels[i] = std::sin(static_cast<float>(i) * 0.37f);
-  return pixels;
 }
 
 Tensor encode(int side, const Context& context = {}) {

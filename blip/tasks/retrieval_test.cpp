@@ -87,9 +87,9 @@ class Retrieval : public testing::Test {
   std::filesystem::path folder_;
 };
 
-const std::vector<std::string> kTexts = {"a woman and a cup of coffee", "a cat",
-                                         "a rocket launch at night over the sea.",
-                                         "an astronaut in front of the flag", "Isn't it?"};
+const std::vector<std::string> kSentences = {"a woman and a cup of coffee", "a cat",
+                                             "a rocket launch at night over the sea.",
+                                             "an astronaut in front of the flag", "Isn't it?"};
 
 /// The definition of both stages: every picture with the text.
 std::vector<std::pair<double, std::string>> by_definition(const std::filesystem::path& folder,
@@ -109,7 +109,7 @@ std::vector<std::pair<double, std::string>> by_definition(const std::filesystem:
 
 TEST_F(Retrieval, TextToImageInBothStages) {
   const Retriever retriever(engine(), index_of_pictures());
-  for (const std::string& text : kTexts) {
+  for (const std::string& text : kSentences) {
     for (const std::size_t rerank : {0, 8}) {
       RetrievalOptions options;
       options.k = 5;
@@ -136,7 +136,7 @@ TEST_F(Retrieval, ThoseThatAreNotJudgedComeAfterThoseThatAre) {
     EXPECT_EQ(total, 3u);
     EXPECT_EQ(done, ++told);
   };
-  const std::vector<Found> found = retriever.find(kTexts[0], options).found;
+  const std::vector<Found> found = retriever.find(kSentences[0], options).found;
   ASSERT_EQ(found.size(), 8u);
   EXPECT_EQ(told, 3u);
   for (std::size_t i = 0; i < 8; ++i) EXPECT_EQ(found[i].match.has_value(), i < 3);
@@ -149,7 +149,7 @@ TEST_F(Retrieval, AMissingPictureIsReportedNotFatal) {
   RetrievalOptions options;
   options.k = options.rerank = 8;
   std::filesystem::remove(folder_ / "bmp_rgb.bmp");
-  const std::vector<Found> found = retriever.find(kTexts[1], options).found;
+  const std::vector<Found> found = retriever.find(kSentences[1], options).found;
   ASSERT_EQ(found.size(), 8u);
   ASSERT_TRUE(found.back().error.has_value());
   EXPECT_EQ(found.back().error->code(), ErrorCode::not_found);
@@ -167,18 +167,18 @@ TEST_F(Retrieval, ImageToImageFindsItself) {
 }
 
 TEST_F(Retrieval, ImageToTextInBothStages) {
-  const Retriever retriever(engine(), index_of_texts(kTexts));
+  const Retriever retriever(engine(), index_of_texts(kSentences));
   const EncodedImage image = encode(picture("jpg_photo_astronaut"));
   const Matcher matcher(engine());
-  const auto matches = matcher.match(image, matcher.encode(kTexts));
+  const auto matches = matcher.match(image, matcher.encode(kSentences));
   for (const std::size_t rerank : {0, 5}) {
     RetrievalOptions options;
     options.rerank = rerank;
     const std::vector<Found> found = retriever.find(image, options).found;
-    ASSERT_EQ(found.size(), kTexts.size());
+    ASSERT_EQ(found.size(), kSentences.size());
     for (const Found& one : found) {
-      const auto i = static_cast<std::size_t>(std::find(kTexts.begin(), kTexts.end(), one.name) -
-                                              kTexts.begin());
+      const auto i = static_cast<std::size_t>(
+          std::find(kSentences.begin(), kSentences.end(), one.name) - kSentences.begin());
       const double itm = rerank > 0 ? double{matches[i].itm_logits[1]} : 0;
       EXPECT_NEAR(one.score, matches[i].itc_similarity + itm, 1e-4);
     }
@@ -206,18 +206,18 @@ TEST_F(Retrieval, RefusesAnotherModelAndPreprocessing) {
 
 TEST_F(Retrieval, RefusesToJudgeLikeByLike) {
   const Retriever pictures(engine(), index_of_pictures());
-  const Retriever texts(engine(), index_of_texts(kTexts));
+  const Retriever texts(engine(), index_of_texts(kSentences));
   RetrievalOptions options;
   options.rerank = 2;
   EXPECT_THROW(pictures.find(encode(picture("bmp_rgb")), options), Error);
-  EXPECT_THROW(texts.find(kTexts[0], options), Error);
-  EXPECT_EQ(texts.find(kTexts[3], {.k = 1}).found[0].name, kTexts[3]);
+  EXPECT_THROW(texts.find(kSentences[0], options), Error);
+  EXPECT_EQ(texts.find(kSentences[3], {.k = 1}).found[0].name, kSentences[3]);
   EXPECT_THROW(pictures.find("", {.k = 1}), Error);
 }
 
 TEST_F(Retrieval, LongTextsAreCutAndMarked) {
   const Retriever retriever(engine(), index_of_pictures());
-  std::string text = kTexts[0];
+  std::string text = kSentences[0];
   EXPECT_FALSE(retriever.find(text).truncated);
   for (int i = 0; i < 10000; ++i) text += " and a cat";
   RetrievalOptions options;

@@ -91,6 +91,7 @@ int quantize(const QuantizeFlags& flags) {
   EngineOptions exact = flags.engine;
   exact.precision = Precision::f32;
   const Engine reference = load_engine(flags.model, exact);
+  check_original(reference.checkpoint());
   const std::vector<Image> pictures = calibration_pictures(flags);
   const std::span<const Image> first(pictures.data(), pictures.size() / 2);
   Progress progress(pictures.size());
@@ -127,8 +128,9 @@ int quantize(const QuantizeFlags& flags) {
 }  // namespace
 
 void add_convert_command(CLI::App& app, int&) {
-  CLI::App* command = app.add_subcommand(
-      "convert", "Write a checkpoint as a folder in another precision, which starts at once");
+  CLI::App* command = app.add_subcommand("convert",
+                                         "Write a checkpoint as a folder for blip alone, in a "
+                                         "precision: starts at once and runs faster");
   const auto flags = std::make_shared<ConvertFlags>();
   command->add_option("MODEL", flags->model, "checkpoint: a Hugging Face folder or a .pth file")
       ->required();

@@ -42,8 +42,6 @@ def ensure(folder: pathlib.Path, shape: str) -> pathlib.Path:
 
 def converted(blip: str, checkpoint: pathlib.Path, precision: str) -> pathlib.Path:
     """The checkpoint as `blip convert` writes it."""
-    if precision == "f32":
-        return checkpoint
     folder = checkpoint.with_name(f"{checkpoint.name}-{precision}")
     if not folder.exists():
         subprocess.run([blip, "convert", checkpoint, folder, "--precision", precision], check=True)

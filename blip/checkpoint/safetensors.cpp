@@ -130,6 +130,10 @@ void check_size(const std::string& name, const StoredTensor& tensor) {
   }
 }
 
+/// What values start at a multiple of, as cache lines do, in files that are written: but for those
+/// whose sizes are none.
+constexpr std::size_t kAlignment = 64;
+
 /// The header as written, filled up so that the data behind it starts aligned.
 std::string padded_text(const Json& header) {
   std::string text;
@@ -138,7 +142,8 @@ std::string padded_text(const Json& header) {
   } catch (const Json::exception&) {
     throw Error(ErrorCode::bad_model, "a tensor's name is not UTF-8, as safetensors need");
   }
-  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const std::size_t size = sizeof(std::uint64_t) + text.size();
+  text.resize(text.size() + (kAlignment - size % kAlignment) % kAlignment, ' ');
   return text;
 }
 
@@ -183,7 +188,10 @@ void write_safetensors(const std::filesystem::path& file,
   std::vector<const std::pair<std::string, StoredTensor>*> ordered;
   for (const auto& entry : tensors) ordered.push_back(&entry);
   std::stable_sort(ordered.begin(), ordered.end(), [](const auto* a, const auto* b) {
-    return size_of(a->second.dtype) > size_of(b->second.dtype);
+    const auto key = [](const StoredTensor& tensor) {
+      return std::pair(tensor.bytes.size() % kAlignment == 0, size_of(tensor.dtype));
+    };
+    return key(a->second) > key(b->second);
   });
 
   Json header = Json::object();

@@ -1,5 +1,6 @@
 #include "blip/checkpoint/weight_files.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <string_view>
@@ -70,6 +71,12 @@ void read_weight_folder(const fs::path& folder, TensorStore& store) {
     names += (names.empty() ? "" : ", ") + std::string(whole) + ", " + index;
   }
   throw Error(ErrorCode::not_found, folder.string() + " holds no weights; looked for " + names);
+}
+
+bool is_converted(const TensorStore& tensors) {
+  return std::ranges::any_of(tensors.tensors(), [](const auto& tensor) {
+    return tensor.second.dtype == DType::i8 || tensor.first.ends_with(".weight_panels");
+  });
 }
 
 }  // namespace blip

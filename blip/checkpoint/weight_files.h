@@ -17,4 +17,8 @@ void read_weight_file(const std::filesystem::path& file, TensorStore& store);
 /// does.
 void read_weight_folder(const std::filesystem::path& folder, TensorStore& store);
 
+/// Whether they are what `blip convert` writes: matrices in int8, or in panels ("..._panels"),
+/// which nothing else reads.
+bool is_converted(const TensorStore& tensors);
+
 }  // namespace blip

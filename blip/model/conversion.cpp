@@ -6,6 +6,7 @@
 #include "blip/base/error.h"
 #include "blip/base/file.h"
 #include "blip/checkpoint/safetensors.h"
+#include "blip/checkpoint/weight_files.h"
 #include "blip/model/blip.h"
 #include "blip/ops/weight_matrix.h"
 
@@ -40,7 +41,7 @@ StoredTensor stored(const Weight& weight) {
 
 /// A matrix and what belongs to it, under the names that Parameters reads.
 void add_matrix(const std::string& name, const WeightMatrix& matrix, NamedTensors& tensors) {
-  tensors.emplace_back(name + ".weight", stored(matrix));
+  tensors.emplace_back(name + (matrix.panels ? ".weight_panels" : ".weight"), stored(matrix));
   if (matrix.precision != Precision::int8) return;
   tensors.emplace_back(name + ".weight_scale", stored(matrix.scales));
   tensors.emplace_back(name + ".weight_sum",
@@ -53,15 +54,17 @@ void add_matrix(const std::string& name, const WeightMatrix& matrix, NamedTensor
 std::map<std::string, WeightMatrix> matrices_of(const Checkpoint& checkpoint,
                                                 const ConversionOptions& options) {
   std::map<std::string, WeightMatrix> matrices;
-  const auto observe = [&](const std::string& name, const WeightMatrix& matrix) {
+  const auto observe = [&](const std::string& name, const WeightMatrix& matrix, MatrixUse use) {
     // A tied output projection goes on sharing the word embeddings, which int8 cannot.
     const bool tied = !checkpoint.tensors.contains(name + ".weight");
     if (tied && options.precision != Precision::int8) return;
     WeightMatrix& kept = matrices[name] = matrix;
     const auto factors = options.smoothing.find(name);
-    if (options.precision != Precision::int8 || factors == options.smoothing.end()) return;
-    const Weight values = checkpoint.tensors.weight(name + ".weight", shape_of(matrix));
-    kept = to_int8(values, factors->second);
+    if (options.precision == Precision::int8 && factors != options.smoothing.end()) {
+      const Weight values = checkpoint.tensors.weight(name + ".weight", shape_of(matrix));
+      kept = to_int8(values, factors->second);
+    }
+    if (use == MatrixUse::pictures) kept = in_panels(kept);
   };
   const BlipModel model(checkpoint.config,
                         Parameters(checkpoint.tensors, options.precision, observe));
@@ -113,13 +116,16 @@ Json config_json(const Checkpoint& checkpoint) {
 
 }  // namespace
 
+void check_original(const Checkpoint& checkpoint) {
+  if (is_converted(checkpoint.tensors)) {
+    throw Error(ErrorCode::usage,
+                "the checkpoint is converted already; convert the one it came from");
+  }
+}
+
 void write_converted(const Checkpoint& checkpoint, const ConversionOptions& options,
                      const fs::path& folder) {
-  for (const auto& [name, tensor] : checkpoint.tensors.tensors()) {
-    if (tensor.dtype == DType::i8) {
-      throw Error(ErrorCode::usage, "the checkpoint is int8 already; convert the one it came from");
-    }
-  }
+  check_original(checkpoint);
   NewFolder out(folder);
   // What belongs to a .pth lies in nothing but the .pth and its med_config.json.
   if (fs::exists(checkpoint.folder / "config.json")) {

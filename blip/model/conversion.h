@@ -20,11 +20,14 @@ struct ConversionOptions {
   Smoothing smoothing;  ///< int8 alone; layers that it lacks are not smoothed
 };
 
+/// Throws Error{usage} where write_converted() has converted it already.
+void check_original(const Checkpoint& checkpoint);
+
 /// Writes `checkpoint` as a folder in the Hugging Face layout whose next start only maps it: the
-/// matrices of linear layers in the precision (int8: see Parameters), word embeddings in bf16
-/// unless the precision is f32, all else unchanged. Its other small files are copied. The folder
-/// appears whole or not at all.
-/// Throws Error{usage} when `folder` exists and is not empty, or the checkpoint is int8 already;
+/// matrices of linear layers in the precision, those for pictures in panels (see Parameters), word
+/// embeddings in bf16 unless the precision is f32, all else unchanged. Its other small files are
+/// copied. The folder appears whole or not at all.
+/// Throws Error{usage} when `folder` exists and is not empty, and as check_original();
 /// Error{bad_model, io}.
 void write_converted(const Checkpoint& checkpoint, const ConversionOptions& options,
                      const std::filesystem::path& folder);

@@ -47,6 +47,16 @@ std::vector<float> image_embeds(const Checkpoint& checkpoint, Precision precisio
   return embeds;
 }
 
+double cosine(const std::vector<float>& a, const std::vector<float>& b) {
+  double ab = 0, aa = 0, bb = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ab += double{a[i]} * double{b[i]};
+    aa += double{a[i]} * double{a[i]};
+    bb += double{b[i]} * double{b[i]};
+  }
+  return ab / std::sqrt(aa * bb);
+}
+
 TEST_F(Conversion, GivesWhatTheSamePrecisionGivesAtLoading) {
   for (const Precision precision : kPrecisions) {
     const fs::path to = folder_ / std::string(name(precision));
@@ -104,13 +114,54 @@ TEST_F(Conversion, LeavesWhatIsThere) {
   EXPECT_FALSE(fs::exists(folder_ / "model.safetensors"));
 }
 
-TEST_F(Conversion, RefusesToConvertInt8Again) {
+TEST_F(Conversion, IsOfOriginals) {
+  for (const Precision precision : kPrecisions) {
+    ConversionOptions options;
+    options.precision = precision;
+    const fs::path to = folder_ / std::string(name(precision));
+    write_converted(source(), options, to);
+    EXPECT_THROW(write_converted(open_checkpoint(to), options, folder_ / "again"), Error);
+    EXPECT_FALSE(fs::exists(folder_ / "again"));
+  }
+}
+
+TEST_F(Conversion, PanelsRunOnEveryCpuAndInOtherPrecisions) {
   ConversionOptions options;
-  options.precision = Precision::int8;
-  write_converted(source(), options, folder_ / "int8");
-  EXPECT_THROW(write_converted(open_checkpoint(folder_ / "int8"), options, folder_ / "again"),
-               Error);
-  EXPECT_FALSE(fs::exists(folder_ / "again"));
+  options.precision = Precision::bf16;
+  write_converted(source(), options, folder_ / "bf16");
+  const Checkpoint converted = open_checkpoint(folder_ / "bf16");
+  const std::string qkv = "vision_model.encoder.layers.0.self_attn.qkv.weight";
+  EXPECT_TRUE(converted.tensors.contains(qkv + "_panels"));
+  EXPECT_FALSE(converted.tensors.contains(qkv));
+  EXPECT_GT(cosine(image_embeds(converted, Precision::f32), image_embeds(source(), Precision::f32)),
+            0.9999);
+  EXPECT_GT(
+      cosine(image_embeds(converted, Precision::int8), image_embeds(source(), Precision::f32)),
+      0.99);
+  const Isa before = active_isa();
+  for (const Isa isa : supported_isas()) {
+    force_isa(isa);
+    EXPECT_EQ(image_embeds(converted, Precision::bf16), image_embeds(source(), Precision::bf16))
+        << name(isa);
+  }
+  force_isa(before);
+}
+
+TEST_F(Conversion, PanelsThatCannotBeAreDamage) {
+  const auto model = [&](DType dtype, std::int64_t width) {
+    const std::string name = "vision_model.encoder.layers.0.self_attn.projection.weight";
+    TensorStore tensors;
+    for (const auto& [other, tensor] : source().tensors.tensors())
+      if (other != name) tensors.add(other, tensor);
+    const std::vector<std::byte> bytes(static_cast<std::size_t>(width * width) * size_of(dtype));
+    tensors.add(name + "_panels", {dtype, {width, width}, bytes, nullptr});
+    return BlipModel(source().config, tensors);
+  };
+  const std::int64_t width = source().config.vision.hidden_size;
+  EXPECT_NO_THROW(model(DType::f32, width));
+  EXPECT_THROW(model(DType::f32, width + 32), Error) << "of another shape";
+  EXPECT_THROW(model(DType::u8, width), Error) << "of a type that no matrix has";
+  EXPECT_THROW(model(DType::i8, width), Error) << "without scales";
 }
 
 TEST_F(Conversion, AnInt8FileWithoutItsScalesIsDamaged) {
@@ -126,16 +177,6 @@ TEST_F(Conversion, AnInt8FileWithoutItsScalesIsDamaged) {
   fs::rename(folder_ / "int8/other.safetensors", folder_ / "int8/model.safetensors");
   damaged = open_checkpoint(folder_ / "int8");
   EXPECT_THROW(BlipModel(damaged.config, damaged.tensors), Error);
-}
-
-double cosine(const std::vector<float>& a, const std::vector<float>& b) {
-  double ab = 0, aa = 0, bb = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    ab += double{a[i]} * double{b[i]};
-    aa += double{a[i]} * double{a[i]};
-    bb += double{b[i]} * double{b[i]};
-  }
-  return ab / std::sqrt(aa * bb);
 }
 
 TEST_F(Conversion, SmoothingBringsInt8NearerToF32) {

@@ -1,6 +1,8 @@
 #include "blip/model/parameters.h"
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "blip/base/error.h"
 #include "blip/base/file.h"
@@ -8,6 +10,8 @@
 
 namespace blip {
 namespace {
+
+constexpr char kPanels[] = "_panels";
 
 bool aligned_for_bf16(const StoredTensor& tensor) {
   return reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(std::uint16_t) == 0;
@@ -17,7 +21,9 @@ bool aligned_for_bf16(const StoredTensor& tensor) {
 
 Precision choose_precision(const TensorStore& tensors, std::optional<Precision> wanted) {
   // All layers of a checkpoint are stored as this one.
-  const StoredTensor* stored = tensors.find("vision_model.encoder.layers.0.self_attn.qkv.weight");
+  const std::string layer = "vision_model.encoder.layers.0.self_attn.qkv.weight";
+  const StoredTensor* stored = tensors.find(layer);
+  if (stored == nullptr) stored = tensors.find(layer + kPanels);
   const DType dtype = stored == nullptr ? DType::f32 : stored->dtype;
   if (dtype == DType::i8) {
     if (wanted.value_or(Precision::int8) != Precision::int8) {
@@ -35,27 +41,80 @@ WeightMatrix Parameters::matrix(const std::string& name, int out, int in,
                                 const std::string& tied) const {
   const bool own = tied.empty() || contains(name + ".weight");
   WeightMatrix matrix = read_matrix(own ? name : tied, {out, in});
-  if (observer_) observer_(name, matrix);
+  if (observer_) observer_(name, matrix, MatrixUse::texts);
   return matrix;
+}
+
+Linear Parameters::picture_linear(const std::string& name, int out, int in) const {
+  const std::string key = name + ".weight";
+  WeightMatrix matrix =
+      contains(key + kPanels) ? read_panels(name, {out, in}) : read_matrix(name, {out, in});
+  if (observer_) observer_(name, matrix, MatrixUse::pictures);
+  const StoredTensor* stored = tensors_.find(key);
+  const bool mapped = stored != nullptr && matrix.data == stored->bytes.data();
+  if (!fits_tiles(matrix)) {
+    matrix = row_major(matrix);
+  } else if (!mapped) {
+    matrix = in_panels(matrix);
+  }
+  return Linear(std::move(matrix), weight(name + ".bias", {out}));
+}
+
+WeightMatrix Parameters::read_int8(const std::string& name, const StoredTensor& values) const {
+  const std::string key = name + ".weight";
+  const Shape rows = {values.shape[0]}, columns = {values.shape[1]};
+  Int8Parameters int8{weight(key + "_scale", rows), weight(key + "_sum", rows), {}};
+  if (contains(name + ".smoothing")) int8.smoothing = weight(name + ".smoothing", columns);
+  return int8_matrix(values, int8);
+}
+
+WeightMatrix Parameters::read_panels(const std::string& name, const Shape& shape) const {
+  const std::string key = name + ".weight" + kPanels;
+  const StoredTensor& stored = tensors_.tensor(key, shape);
+  WeightMatrix matrix;
+  if (stored.dtype == DType::i8) {
+    matrix = read_int8(name, stored);
+  } else if (stored.dtype == DType::bf16) {
+    matrix = bf16_matrix(stored);
+  } else if (stored.dtype == DType::f32) {
+    matrix = to_matrix(weight(key, shape));
+  }
+  if (matrix.data == nullptr || !fills_panels(matrix)) {
+    throw Error(ErrorCode::bad_model, "tensor " + in_quotes(key) + " cannot be panels of " +
+                                          std::string(blip::name(stored.dtype)) + " " +
+                                          to_string(shape));
+  }
+  matrix.panels = true;
+  if (matrix.precision == precision_ || matrix.precision == Precision::int8) return matrix;
+  auto values = std::make_shared<std::vector<float>>(matrix.out * matrix.in);
+  for (std::size_t i = 0; i < matrix.out; ++i) matrix.copy_row(i, values->data() + i * matrix.in);
+  return rounded(Weight(shape, values->data(), values));
+}
+
+WeightMatrix Parameters::rounded(const Weight& values) const {
+  switch (precision_) {
+    case Precision::f32:
+      break;
+    case Precision::bf16:
+      return to_bf16(values);
+    case Precision::int8:
+      return to_int8(values, {});
+  }
+  return to_matrix(values);
 }
 
 WeightMatrix Parameters::read_matrix(const std::string& name, const Shape& shape) const {
   const std::string key = name + ".weight";
   const StoredTensor* stored = tensors_.find(key);
   if (stored != nullptr && stored->dtype == DType::i8) {
-    const Shape rows = {shape[0]}, columns = {shape[1]};
-    Int8Parameters int8{weight(key + "_scale", rows), weight(key + "_sum", rows), {}};
-    if (contains(name + ".smoothing")) int8.smoothing = weight(name + ".smoothing", columns);
-    return int8_matrix(tensors_.tensor(key, shape), int8);
+    return read_int8(name, tensors_.tensor(key, shape));
   }
   if (precision_ == Precision::bf16 && stored != nullptr && stored->dtype == DType::bf16 &&
       aligned_for_bf16(*stored)) {
     return bf16_matrix(tensors_.tensor(key, shape));
   }
-  const Weight values = weight(key, shape);
-  if (precision_ == Precision::f32) return to_matrix(values);
-  WeightMatrix matrix = precision_ == Precision::bf16 ? to_bf16(values) : to_int8(values, {});
-  MappedFile::give_back(stored->bytes);
+  WeightMatrix matrix = rounded(weight(key, shape));
+  if (matrix.precision != Precision::f32) MappedFile::give_back(stored->bytes);
   return matrix;
 }
 

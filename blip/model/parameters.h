@@ -32,13 +32,19 @@ struct LayerNorm {
 /// be something else.
 Precision choose_precision(const TensorStore& tensors, std::optional<Precision> wanted);
 
+/// What a matrix is multiplied with: also the tokens of texts, or always a picture's hundreds.
+enum class MatrixUse { texts, pictures };
+
 /// Where a model's parts read their parameters, and in which precision. The matrices of an int8
 /// checkpoint are int8 whatever is asked: "<name>.weight" I8 [out, in], "<name>.weight_scale" and
-/// "<name>.weight_sum" [out] and, where inputs are smoothed, "<name>.smoothing" [in].
+/// "<name>.weight_sum" [out] and, where inputs are smoothed, "<name>.smoothing" [in]. What is for
+/// pictures alone may be "<name>.weight_panels" instead, of the same shape, in panels
+/// (WeightMatrix).
 class Parameters {
  public:
   /// Told of every matrix that follows the precision, with its name. For writing it to a file.
-  using Observer = std::function<void(const std::string& name, const WeightMatrix& matrix)>;
+  using Observer =
+      std::function<void(const std::string& name, const WeightMatrix& matrix, MatrixUse use)>;
 
   // Implicit: a checkpoint's tensors are its parameters in f32.
   Parameters(const TensorStore& tensors, Precision precision = Precision::f32,
@@ -57,6 +63,8 @@ class Parameters {
   Linear linear(const std::string& name, int out, int in) const {
     return Linear(matrix(name, out, in), weight(name + ".bias", {out}));
   }
+  /// The same for what Linear::forward_many() multiplies alone.
+  Linear picture_linear(const std::string& name, int out, int in) const;
   /// The same in f32: for heads, which are small and decide.
   Linear head(const std::string& name, int out, int in) const {
     return Linear(to_matrix(weight(name + ".weight", {out, in})), weight(name + ".bias", {out}));
@@ -69,6 +77,9 @@ class Parameters {
 
  private:
   WeightMatrix read_matrix(const std::string& name, const Shape& shape) const;
+  WeightMatrix read_panels(const std::string& name, const Shape& shape) const;
+  WeightMatrix read_int8(const std::string& name, const StoredTensor& values) const;
+  WeightMatrix rounded(const Weight& values) const;
 
   const TensorStore& tensors_;
   Precision precision_;

@@ -49,11 +49,11 @@ VisionEncoder::VisionEncoder(const VisionConfig& config, const Parameters& param
     const std::string layer = prefix + "encoder.layers." + std::to_string(i) + ".";
     layers_.push_back({
         .layer_norm1 = parameters.layer_norm(layer + "layer_norm1", d, config.layer_norm_eps),
-        .qkv = parameters.linear(layer + "self_attn.qkv", 3 * d, d),
-        .projection = parameters.linear(layer + "self_attn.projection", d, d),
+        .qkv = parameters.picture_linear(layer + "self_attn.qkv", 3 * d, d),
+        .projection = parameters.picture_linear(layer + "self_attn.projection", d, d),
         .layer_norm2 = parameters.layer_norm(layer + "layer_norm2", d, config.layer_norm_eps),
-        .fc1 = parameters.linear(layer + "mlp.fc1", config.intermediate_size, d),
-        .fc2 = parameters.linear(layer + "mlp.fc2", d, config.intermediate_size),
+        .fc1 = parameters.picture_linear(layer + "mlp.fc1", config.intermediate_size, d),
+        .fc2 = parameters.picture_linear(layer + "mlp.fc2", d, config.intermediate_size),
     });
   }
   post_layernorm_ = parameters.layer_norm(prefix + "post_layernorm", d, config.layer_norm_eps);

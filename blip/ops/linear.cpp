@@ -244,6 +244,10 @@ void Linear::forward_many(const float* x, std::size_t rows, float* y,
   if (fits_tiles(weight_)) {
     return multiply_all(lay_out(x, rows, norm, weight_), weight_, epilogue, y);
   }
+  if (weight_.panels) {
+    // Made for another CPU, or this one is held to less than it can do.
+    return Linear(row_major(weight_), bias_).forward_many(x, rows, y, activation, residual, norm);
+  }
   const OutputBlock all{y, rows, weight_.out, 0, weight_.out};
   if (norm != nullptr) {
     thread_local FloatBuffer kept;

@@ -223,6 +223,7 @@ void matmul_few_rows(const float* x, std::size_t rows, std::span<const FewRowsPr
   std::size_t chunks = 0, multiply_adds = 0;
   for (std::size_t i = 0; i < products.size(); ++i) {
     const WeightMatrix& w = *products[i].weight;
+    if (w.panels) throw Error(ErrorCode::internal, "panels are for many rows");
     if (same_input(products, i) == i) inputs[i].prepare(x, rows, w);
     chunks += chunk_count(w);
     multiply_adds += rows * w.out * w.in;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <string>
 #include <utility>
@@ -257,6 +258,30 @@ TEST_P(PrecisionOnEveryIsa, LinearLayersOfShortAndLongRows) {
       EXPECT_LT(relative_error(got, wanted), w.precision == Precision::f32 ? 1e-5 : 5e-3) << in;
     }
   }
+}
+
+TEST_P(PrecisionOnEveryIsa, PanelsGiveTheBitsOfRows) {
+  for (const auto& [in, out] : {std::pair<std::size_t, std::size_t>{192, 96}, {1088, 320}}) {
+    const LinearCase c = make_case(70, in, out);
+    for (const WeightMatrix& w :
+         {to_matrix(view(c.w, out)), to_bf16(view(c.w, out)), to_int8(view(c.w, out), {})}) {
+      const WeightMatrix panels = in_panels(w);
+      ASSERT_TRUE(panels.panels);
+      const WeightMatrix back = row_major(panels);
+      EXPECT_EQ(std::memcmp(back.data, w.data, w.bytes() - w.scales.size() * sizeof(float)), 0);
+      std::vector<float> row(in), same(in);
+      panels.copy_row(out - 7, row.data());
+      w.copy_row(out - 7, same.data());
+      EXPECT_EQ(row, same);
+      std::vector<float> wanted(70 * out), got(wanted.size());
+      Linear(w, view(c.bias)).forward_many(c.x.data(), 70, wanted.data());
+      Linear(panels, view(c.bias)).forward_many(c.x.data(), 70, got.data());
+      EXPECT_EQ(got, wanted) << name(w.precision) << ", rows of " << in;
+      EXPECT_THROW(Linear(panels, view(c.bias)).forward(c.x.data(), 70, got.data()), Error);
+    }
+  }
+  const LinearCase c = make_case(1, 192, 50);
+  EXPECT_FALSE(in_panels(to_matrix(view(c.w, 50))).panels) << "they would not be filled";
 }
 
 TEST_P(PrecisionOnEveryIsa, TwoLayersTogetherGiveWhatTheyGiveOneByOne) {

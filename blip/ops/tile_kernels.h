@@ -47,6 +47,9 @@ const TileKernels* amx_kernels(Precision precision);
 /// AVX512_BF16.
 void round_pieces(const float* values, std::size_t pieces, std::uint8_t* to, std::size_t step);
 
+/// `pieces` of a panel of bf16 (WeightMatrix) -> twice as many of f32. In AVX2.
+void widen_panel(const std::uint8_t* from, std::size_t pieces, std::uint8_t* to);
+
 /// The same as TransposeWords, of 16 rows of 16 bf16 values that become f32. In AVX2.
 void transpose_widened(const std::uint8_t* from, std::size_t from_stride, std::uint8_t* to);
 

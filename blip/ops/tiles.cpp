@@ -51,8 +51,9 @@ struct Depth {
   std::size_t bytes() const { return end - begin; }
 };
 
-/// Columns of `w` as right sides for rows of `rows`, `depth` of them: [pieces, 2, 16, 64], each 64
-/// bytes hold four bytes of each of 16 columns. Columns from columns.end on repeat the last one.
+/// A panel of columns of `w` as right sides for rows of `rows`, `depth` of them: [pieces, 2, 16,
+/// 64], each 64 bytes hold four bytes of each of 16 columns. Columns from columns.end on repeat the
+/// last one.
 void pack_columns(const WeightMatrix& w, Precision rows, const ColumnRange& columns,
                   const Depth& depth, std::uint8_t* to) {
   const bool widen = rows != w.precision;
@@ -60,6 +61,10 @@ void pack_columns(const WeightMatrix& w, Precision rows, const ColumnRange& colu
   const std::size_t shrink = widen ? 2 : 1;  // bytes of a packed piece to those of its weights
   const std::size_t row_bytes = w.in * size_of(w.precision);
   const std::size_t offset = depth.begin / shrink, bytes = depth.bytes() / shrink;
+  if (w.panels) {  // and other rows
+    const auto* panel = static_cast<const std::uint8_t*>(w.data) + columns.begin * row_bytes;
+    return widen_panel(panel + kPanel * offset, bytes / kPiece, to);
+  }
   const auto* data = static_cast<const std::uint8_t*>(w.data) + offset;
   std::vector<std::uint8_t> tail;
   for (std::size_t half = 0; half < 2; ++half) {
@@ -134,9 +139,11 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
 }
 
 /// The same for `depth` of rows that are cut, panel by panel, of as many rows as stay in the
-/// second-level cache. `sums` [blocks of rows, width] are from before.
+/// second-level cache. Panels are `panel_bytes` apart. `sums` [blocks of rows, width] are from
+/// before.
 void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
-               std::size_t width, const Depth& depth, std::uint8_t* sums) {
+               std::size_t panel_bytes, std::size_t width, const Depth& depth, bool from_memory,
+               std::uint8_t* sums) {
   const std::size_t block = layout.block_rows;
   const MultiplyBlock multiply = kernels_for(layout.precision)->multiply(layout.tile_rows);
   const std::size_t many =
@@ -144,10 +151,17 @@ void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::ui
   for (std::size_t begin = 0; begin < layout.rows; begin += many) {
     const std::size_t end = std::min(begin + many, layout.rows);
     for (std::size_t at = 0; at < width; at += kPanel) {
+      const std::uint8_t* panel = packed + at / kPanel * panel_bytes;
+      // The next panel, or the next part of the first one.
+      const bool last = at + kPanel >= width;
+      Ahead ahead{last ? packed + kPanel * depth.bytes() : panel + panel_bytes,
+                  from_memory && (begin == 0 || last) ? kPanel * depth.bytes() : 0};
+      const std::size_t share = (ahead.bytes * block / (end - begin) / kPiece + 1) * kPiece;
       for (std::size_t first = begin; first < end; first += block) {
-        multiply(tiled + first * layout.row_bytes + depth.begin * layout.tile_rows,
-                 packed + at * depth.bytes(), depth.bytes() / kPiece,
-                 sums + (first * width + at) * 4, width * 4, depth.begin > 0);
+        multiply(tiled + first * layout.row_bytes + depth.begin * layout.tile_rows, panel,
+                 depth.bytes() / kPiece, sums + (first * width + at) * 4, width * 4,
+                 depth.begin > 0);
+        ahead.fetch(share);
       }
     }
   }
@@ -222,30 +236,35 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
       kPanel * (whole_rows ? (columns.width() + kPanel - 1) / kPanel
                            : std::clamp<std::size_t>(budget / depth / kPanel, 1, 16));
   thread_local FloatBuffer kept, kept_sums;
-  std::uint8_t* packed = reuse(kept, group * depth);
+  // Panels are multiplied where they lie, unless they are to be widened.
+  const bool ready = w.panels && layout.precision == w.precision;
+  std::uint8_t* packed = ready ? nullptr : reuse(kept, group * depth);
   const KernelScope scope(kernels);
   const std::size_t weight_bytes = w.in * size_of(w.precision);
+  const auto* weights = static_cast<const std::uint8_t*>(w.data);
   for (std::size_t begin = columns.begin; begin < columns.end; begin += group) {
     const ColumnRange c{begin, std::min(begin + group, columns.end)};
     const std::size_t width = (c.width() + kPanel - 1) / kPanel * kPanel;
-    const auto pack = [&](const Depth& part) {
+    // That part of the group's columns: where it begins.
+    const auto pack = [&](const Depth& part) -> const std::uint8_t* {
+      if (ready) return weights + begin * row_bytes + kPanel * part.begin;
       for (std::size_t at = 0; at < c.width(); at += kPanel) {
         pack_columns(w, layout.precision, {begin + at, c.end}, part, packed + at * part.bytes());
       }
+      return packed;
     };
     if (depth == row_bytes) {
-      pack({0, row_bytes});
-      const Ahead ahead{static_cast<const std::uint8_t*>(w.data) + c.end * weight_bytes,
+      const Ahead ahead{weights + c.end * weight_bytes,
                         std::min(group, columns.end - c.end) * weight_bytes};
-      multiply_group(tiled, layout, packed, c, ahead, finish);
+      multiply_group(tiled, layout, pack({0, row_bytes}), c, ahead, finish);
       continue;
     }
     const std::size_t block = layout.block_rows, rows = layout.rows;
     std::uint8_t* sums = reuse(kept_sums, (rows + block - 1) / block * block * width * 4);
     for (std::size_t from = 0; from < row_bytes; from += depth) {
       const Depth part{from, std::min(from + depth, row_bytes)};
-      pack(part);
-      add_group(tiled, layout, packed, width, part, sums);
+      add_group(tiled, layout, pack(part), kPanel * (ready ? row_bytes : part.bytes()), width, part,
+                ready, sums);
     }
     for (std::size_t first = 0; first < rows; first += block) {
       finish({first, std::min(block, rows - first), c, sums + first * width * 4, width});

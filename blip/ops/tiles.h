@@ -11,13 +11,11 @@
 
 namespace blip {
 
-/// Products of the hundreds of rows of a picture, straight from the checkpoint's layout: in AMX's
+/// Products of the hundreds of rows of a picture, straight from the checkpoint's layout or, which
+/// saves packing columns anew for each picture, from panels: in AMX's
 /// tiles, or in the registers of AVX-512 or AVX2. oneDNN 2.6 reaches a third of what the first can
 /// do, three quarters of the second and as much of the third, but without AVX-VNNI and with
 /// neighbours that change a row's last bits.
-
-/// Columns that are multiplied at once.
-inline constexpr std::size_t kPanel = 32;
 
 /// At least `bytes` of memory for tiles, at a cache line's beginning, in what a thread keeps from
 /// call to call. What was there is lost where it must grow.
@@ -76,9 +74,8 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
                     const ColumnRange& columns, const std::function<void(const TileSums&)>& finish,
                     bool whole_rows = false);
 
-/// The same for columns [0, columns) that are packed already: panels of 32 columns, each
-/// [row_bytes / 64, 2, 16, 64], where 64 bytes hold four bytes of each of 16 columns. All of a
-/// row's columns at once.
+/// The same for columns [0, columns) that lie in panels as WeightMatrix says. All of a row's
+/// columns at once.
 void multiply_packed(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
                      std::size_t columns, const std::function<void(const TileSums&)>& finish);
 

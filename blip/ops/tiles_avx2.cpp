@@ -164,6 +164,29 @@ const TileKernels* avx2_kernels(Precision precision) {
   return vnni ? &kVnni : &kInt8;
 }
 
+BLIP_AVX2_CODE void widen_panel(const std::uint8_t* from, std::size_t pieces, std::uint8_t* to) {
+  constexpr std::size_t kWords = kPiece / 4;
+  for (std::size_t i = 0; i < pieces; ++i) {
+    for (std::size_t half = 0; half < 2; ++half, from += kPackedBytes) {
+      // A word has two values of a row; they are two words of the same piece now, the second half
+      // of them in the next.
+      for (std::size_t k = 0; k < 2 * kWords; k += 2) {
+        const std::uint8_t* word = from + k / 2 * kPiece;
+        _mm_prefetch(reinterpret_cast<const char*>(word + 4 * kPackedBytes), _MM_HINT_T0);
+        std::uint8_t* two = to + (2 * i + k / kWords) * 2 * kPackedBytes + half * kPackedBytes +
+                            k % kWords * kPiece;
+        for (std::size_t lanes = 0; lanes < kPiece; lanes += 32) {
+          const __m256i words = load(word + lanes);
+          const __m256i low = _mm256_slli_epi32(words, 16);
+          const __m256i high = _mm256_andnot_si256(_mm256_set1_epi32(0xFFFF), words);
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(two + lanes), low);
+          _mm256_storeu_si256(reinterpret_cast<__m256i*>(two + kPiece + lanes), high);
+        }
+      }
+    }
+  }
+}
+
 void transpose_widened(const std::uint8_t* from, std::size_t from_stride, std::uint8_t* to) {
   transpose<true>(from, from_stride, to);
 }
@@ -172,6 +195,10 @@ void transpose_widened(const std::uint8_t* from, std::size_t from_stride, std::u
 
 const TileKernels* avx2_kernels(Precision) {
   return nullptr;
+}
+
+void widen_panel(const std::uint8_t*, std::size_t, std::uint8_t*) {
+  throw Error(ErrorCode::internal, "this CPU has no tiles");
 }
 
 void transpose_widened(const std::uint8_t*, std::size_t, std::uint8_t*) {

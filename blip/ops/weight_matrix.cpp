@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include "blip/base/error.h"
 #include "blip/ops/isa.h"
 #include "blip/ops/quantize.h"
+#include "blip/ops/tile_kernels.h"
 
 namespace blip {
 namespace {
@@ -19,6 +21,42 @@ WeightMatrix sized(const Shape& shape, Precision precision) {
   matrix.out = static_cast<std::size_t>(shape.at(0));
   matrix.in = element_count(shape) / std::max<std::size_t>(matrix.out, 1);
   return matrix;
+}
+
+/// Bytes of a value.
+std::size_t size_of(Precision precision) {
+  constexpr std::size_t kSizes[] = {sizeof(float), sizeof(std::uint16_t), sizeof(std::int8_t)};
+  return kSizes[static_cast<std::size_t>(precision)];
+}
+
+/// The words of 32 bits of row `n` of a matrix in panels, by move(word of the row, word of the
+/// panels).
+template <class Move>
+void for_words(std::size_t n, std::size_t row_bytes, const Move& move) {
+  constexpr std::size_t kWords = kPiece / 4, kHalf = kPackedBytes / 4;
+  std::size_t at = n / kPanel * kPanel * row_bytes / 4 + n / kLanes % 2 * kHalf + n % kLanes;
+  for (std::size_t i = 0; i < row_bytes / 4; i += kWords, at += 2 * kHalf) {
+    for (std::size_t k = 0; k < kWords; ++k) move(i + k, at + k * kLanes);
+  }
+}
+
+/// `matrix` with other memory for its values, and where that is.
+std::pair<WeightMatrix, std::uint32_t*> rearranged(const WeightMatrix& matrix, bool panels) {
+  const std::size_t words = matrix.out * matrix.in * size_of(matrix.precision) / 4;
+  const std::shared_ptr<std::uint32_t[]> values(new std::uint32_t[words]);
+  WeightMatrix other = matrix;
+  other.data = values.get();
+  other.keep_alive = values;
+  other.panels = panels;
+  return {other, values.get()};
+}
+
+/// Row `n` of a matrix in panels.
+void take_row(const WeightMatrix& matrix, std::size_t n, void* row) {
+  const auto* from = static_cast<const std::byte*>(matrix.data);
+  auto* to = static_cast<std::byte*>(row);
+  for_words(n, matrix.in * size_of(matrix.precision),
+            [&](std::size_t i, std::size_t at) { std::memcpy(to + 4 * i, from + 4 * at, 4); });
 }
 
 template <class T>
@@ -37,11 +75,19 @@ Weight own(std::vector<float> values) {
 }  // namespace
 
 std::size_t WeightMatrix::bytes() const {
-  constexpr std::size_t kSizes[] = {sizeof(float), sizeof(std::uint16_t), sizeof(std::int8_t)};
-  return out * in * kSizes[static_cast<std::size_t>(precision)] + scales.size() * sizeof(float);
+  return out * in * size_of(precision) + scales.size() * sizeof(float);
 }
 
 void WeightMatrix::copy_row(std::size_t i, float* y) const {
+  if (panels) {
+    WeightMatrix row = *this;  // the only one of its rows
+    std::vector<std::uint32_t> values(in * size_of(precision) / 4);
+    take_row(*this, i, values.data());
+    row.data = values.data();
+    row.panels = false;
+    if (precision == Precision::int8) row.scales = Weight({1}, scales.data() + i, nullptr);
+    return row.copy_row(0, y);
+  }
   switch (precision) {
     case Precision::f32:
       std::copy_n(f32() + i * in, in, y);
@@ -56,6 +102,33 @@ void WeightMatrix::copy_row(std::size_t i, float* y) const {
       }
       break;
   }
+}
+
+bool fills_panels(const WeightMatrix& matrix) {
+  return matrix.out % kPanel == 0 && matrix.in * size_of(matrix.precision) % kPiece == 0;
+}
+
+WeightMatrix in_panels(const WeightMatrix& matrix) {
+  if (matrix.panels || !fills_panels(matrix)) return matrix;
+  const std::size_t row_bytes = matrix.in * size_of(matrix.precision);
+  const auto [packed, to] = rearranged(matrix, true);
+  const auto* from = static_cast<const std::byte*>(matrix.data);
+#pragma omp parallel for schedule(static)
+  for (std::size_t n = 0; n < matrix.out; ++n) {
+    for_words(n, row_bytes, [&, to = to](std::size_t i, std::size_t at) {
+      std::memcpy(to + at, from + n * row_bytes + 4 * i, 4);
+    });
+  }
+  return packed;
+}
+
+WeightMatrix row_major(const WeightMatrix& matrix) {
+  if (!matrix.panels) return matrix;
+  const auto [rows, to] = rearranged(matrix, false);
+  const std::size_t words = matrix.in * size_of(matrix.precision) / 4;
+#pragma omp parallel for schedule(static)
+  for (std::size_t n = 0; n < matrix.out; ++n) take_row(matrix, n, to + n * words);
+  return rows;
 }
 
 WeightMatrix to_matrix(const Weight& weight) {

@@ -14,6 +14,27 @@ from samples import CRABS, CRABS_CAPTION, EXPECTED, MODEL, SAMPLES
 
 
 class Precision(CommandTest):
+    def bf16_copy(self):
+        """The model as others store it in bf16."""
+        copy = self.model_copy()
+        file = copy / "model.safetensors"
+        stored = file.read_bytes()
+        start = 8 + int.from_bytes(stored[:8], "little")
+        header, data = json.loads(stored[8:start]), bytearray()
+        for tensor in header.values():
+            if "dtype" not in tensor:
+                continue
+            begin, end = (start + offset for offset in tensor["data_offsets"])
+            values = stored[begin:end]
+            if tensor["dtype"] == "F32":
+                tensor["dtype"] = "BF16"
+                values = bytes(byte for i in range(0, len(values), 4) for byte in values[i + 2 : i + 4])
+            tensor["data_offsets"] = [len(data), len(data) + len(values)]
+            data += values
+        text = json.dumps(header).encode()
+        file.write_bytes(len(text).to_bytes(8, "little") + text + data)
+        return copy
+
     def test_a_converted_model_captions_as_before_and_is_smaller(self):
         for precision, share in (("f32", 1.01), ("bf16", 0.55), ("int8", 0.32)):
             out = self.folder / precision
@@ -63,9 +84,14 @@ class Precision(CommandTest):
         (wide / "preprocessor_config.json").write_text(json.dumps(config))
         self.succeed("quantize", wide, self.folder / "int8", "--calibrate", SAMPLES, "--force")
 
-    def test_quantize_judges_by_f32_whatever_the_checkpoint_is_stored_in(self):
-        stored, out = self.folder / "bf16", self.folder / "int8"
+    def test_what_is_converted_is_not_converted_again(self):
+        stored = self.folder / "bf16"
         self.succeed("convert", MODEL, stored, "--precision", "bf16")
+        self.fail_with(2, "convert", stored, self.folder / "again", "--precision", "int8", says="converted already")
+        self.fail_with(2, "quantize", stored, self.folder / "again", "--calibrate", SAMPLES, says="converted already")
+
+    def test_quantize_judges_by_f32_whatever_the_checkpoint_is_stored_in(self):
+        stored, out = self.bf16_copy(), self.folder / "int8"
         first, second = list(EXPECTED)[:2]
         self.succeed("quantize", stored, out, "--calibrate", SAMPLES / first, SAMPLES / second)
         report = json.loads((out / "config.json").read_text())["blip_precision"]

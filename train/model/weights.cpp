@@ -33,6 +33,11 @@ TensorStore read_weights(const fs::path& path) {
   } else {
     read_weight_file(path, store);
   }
+  if (is_converted(store)) {
+    throw Error(ErrorCode::usage, path.string() +
+                                      " was converted for running (blip convert, blip quantize); "
+                                      "give the checkpoint that it came from");
+  }
   return store;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <string_view>
 
@@ -19,6 +20,12 @@ inline constexpr std::array kPrecisions = {Precision::f32, Precision::bf16, Prec
 constexpr std::string_view name(Precision precision) noexcept {
   constexpr std::string_view kNames[] = {"f32", "bf16", "int8"};
   return kNames[static_cast<std::size_t>(precision)];
+}
+
+/// Bytes of a weight.
+constexpr std::size_t size_of(Precision precision) noexcept {
+  constexpr std::size_t kSizes[] = {4, 2, 1};
+  return kSizes[static_cast<std::size_t>(precision)];
 }
 
 /// By name(); nothing for another word.

@@ -75,7 +75,7 @@ void read_weight_folder(const fs::path& folder, TensorStore& store) {
 
 bool is_converted(const TensorStore& tensors) {
   return std::ranges::any_of(tensors.tensors(), [](const auto& tensor) {
-    return tensor.second.dtype == DType::i8 || tensor.first.ends_with(".weight_panels");
+    return tensor.second.dtype == DType::i8 || tensor.first.ends_with(kWeightPanels);
   });
 }
 

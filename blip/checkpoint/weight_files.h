@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string_view>
 
 #include "blip/checkpoint/tensor_store.h"
 
@@ -17,8 +18,11 @@ void read_weight_file(const std::filesystem::path& file, TensorStore& store);
 /// does.
 void read_weight_folder(const std::filesystem::path& folder, TensorStore& store);
 
-/// Whether they are what `blip convert` writes: matrices in int8, or in panels ("..._panels"),
-/// which nothing else reads.
+/// Instead of ".weight" at the end of a name: a matrix in panels (model/parameters.h).
+inline constexpr std::string_view kWeightPanels = ".weight_panels";
+
+/// Whether they are what `blip convert` writes: matrices in int8 or in panels, which nothing else
+/// reads.
 bool is_converted(const TensorStore& tensors);
 
 }  // namespace blip

@@ -41,7 +41,8 @@ StoredTensor stored(const Weight& weight) {
 
 /// A matrix and what belongs to it, under the names that Parameters reads.
 void add_matrix(const std::string& name, const WeightMatrix& matrix, NamedTensors& tensors) {
-  tensors.emplace_back(name + (matrix.panels ? ".weight_panels" : ".weight"), stored(matrix));
+  tensors.emplace_back(name + std::string(matrix.panels ? kWeightPanels : ".weight"),
+                       stored(matrix));
   if (matrix.precision != Precision::int8) return;
   tensors.emplace_back(name + ".weight_scale", stored(matrix.scales));
   tensors.emplace_back(name + ".weight_sum",

@@ -6,12 +6,15 @@
 
 #include "blip/base/error.h"
 #include "blip/base/file.h"
+#include "blip/checkpoint/weight_files.h"
 #include "blip/ops/tiles.h"
 
 namespace blip {
 namespace {
 
-constexpr char kPanels[] = "_panels";
+std::string panels_of(const std::string& name) {
+  return name + std::string(kWeightPanels);
+}
 
 bool aligned_for_bf16(const StoredTensor& tensor) {
   return reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % alignof(std::uint16_t) == 0;
@@ -21,9 +24,9 @@ bool aligned_for_bf16(const StoredTensor& tensor) {
 
 Precision choose_precision(const TensorStore& tensors, std::optional<Precision> wanted) {
   // All layers of a checkpoint are stored as this one.
-  const std::string layer = "vision_model.encoder.layers.0.self_attn.qkv.weight";
-  const StoredTensor* stored = tensors.find(layer);
-  if (stored == nullptr) stored = tensors.find(layer + kPanels);
+  const std::string layer = "vision_model.encoder.layers.0.self_attn.qkv";
+  const StoredTensor* stored = tensors.find(layer + ".weight");
+  if (stored == nullptr) stored = tensors.find(panels_of(layer));
   const DType dtype = stored == nullptr ? DType::f32 : stored->dtype;
   if (dtype == DType::i8) {
     if (wanted.value_or(Precision::int8) != Precision::int8) {
@@ -46,11 +49,10 @@ WeightMatrix Parameters::matrix(const std::string& name, int out, int in,
 }
 
 Linear Parameters::picture_linear(const std::string& name, int out, int in) const {
-  const std::string key = name + ".weight";
   WeightMatrix matrix =
-      contains(key + kPanels) ? read_panels(name, {out, in}) : read_matrix(name, {out, in});
+      contains(panels_of(name)) ? read_panels(name, {out, in}) : read_matrix(name, {out, in});
   if (observer_) observer_(name, matrix, MatrixUse::pictures);
-  const StoredTensor* stored = tensors_.find(key);
+  const StoredTensor* stored = tensors_.find(name + ".weight");
   const bool mapped = stored != nullptr && matrix.data == stored->bytes.data();
   if (!fits_tiles(matrix)) {
     matrix = row_major(matrix);
@@ -69,7 +71,7 @@ WeightMatrix Parameters::read_int8(const std::string& name, const StoredTensor& 
 }
 
 WeightMatrix Parameters::read_panels(const std::string& name, const Shape& shape) const {
-  const std::string key = name + ".weight" + kPanels;
+  const std::string key = panels_of(name);
   const StoredTensor& stored = tensors_.tensor(key, shape);
   WeightMatrix matrix;
   if (stored.dtype == DType::i8) {

@@ -30,19 +30,6 @@ Precision rows_for(Precision weights) {
   return tiles_multiply(weights) || weights != Precision::bf16 ? weights : Precision::f32;
 }
 
-/// Bytes of a value.
-std::size_t size_of(Precision precision) {
-  switch (precision) {
-    case Precision::f32:
-      return 4;
-    case Precision::bf16:
-      return 2;
-    case Precision::int8:
-      break;
-  }
-  return 1;
-}
-
 /// Some of a row's bytes: whole pieces.
 struct Depth {
   std::size_t begin;
@@ -152,10 +139,13 @@ void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::ui
     const std::size_t end = std::min(begin + many, layout.rows);
     for (std::size_t at = 0; at < width; at += kPanel) {
       const std::uint8_t* panel = packed + at / kPanel * panel_bytes;
-      // The next panel, or the next part of the first one.
-      const bool last = at + kPanel >= width;
-      Ahead ahead{last ? packed + kPanel * depth.bytes() : panel + panel_bytes,
-                  from_memory && (begin == 0 || last) ? kPanel * depth.bytes() : 0};
+      Ahead ahead;
+      if (from_memory && at + kPanel < width && begin == 0) {
+        ahead = {panel + panel_bytes, kPanel * depth.bytes()};
+      } else if (from_memory && at + kPanel >= width && depth.end < layout.row_bytes) {
+        ahead = {packed + kPanel * depth.bytes(), kPanel * (layout.row_bytes - depth.end)};
+        ahead.bytes = std::min(ahead.bytes, kPanel * depth.bytes());
+      }
       const std::size_t share = (ahead.bytes * block / (end - begin) / kPiece + 1) * kPiece;
       for (std::size_t first = begin; first < end; first += block) {
         multiply(tiled + first * layout.row_bytes + depth.begin * layout.tile_rows, panel,

@@ -23,12 +23,6 @@ WeightMatrix sized(const Shape& shape, Precision precision) {
   return matrix;
 }
 
-/// Bytes of a value.
-std::size_t size_of(Precision precision) {
-  constexpr std::size_t kSizes[] = {sizeof(float), sizeof(std::uint16_t), sizeof(std::int8_t)};
-  return kSizes[static_cast<std::size_t>(precision)];
-}
-
 /// The words of 32 bits of row `n` of a matrix in panels, by move(word of the row, word of the
 /// panels).
 template <class Move>
@@ -40,15 +34,15 @@ void for_words(std::size_t n, std::size_t row_bytes, const Move& move) {
   }
 }
 
-/// `matrix` with other memory for its values, and where that is.
-std::pair<WeightMatrix, std::uint32_t*> rearranged(const WeightMatrix& matrix, bool panels) {
+/// `matrix` with other memory for its values, and where that is: aligned, as vectors are read fast.
+std::pair<WeightMatrix, std::byte*> rearranged(const WeightMatrix& matrix, bool panels) {
   const std::size_t words = matrix.out * matrix.in * size_of(matrix.precision) / 4;
-  const std::shared_ptr<std::uint32_t[]> values(new std::uint32_t[words]);
+  const auto values = std::make_shared<FloatBuffer>(words);
   WeightMatrix other = matrix;
-  other.data = values.get();
+  other.data = values->data();
   other.keep_alive = values;
   other.panels = panels;
-  return {other, values.get()};
+  return {other, reinterpret_cast<std::byte*>(values->data())};
 }
 
 /// Row `n` of a matrix in panels.
@@ -116,7 +110,7 @@ WeightMatrix in_panels(const WeightMatrix& matrix) {
 #pragma omp parallel for schedule(static)
   for (std::size_t n = 0; n < matrix.out; ++n) {
     for_words(n, row_bytes, [&, to = to](std::size_t i, std::size_t at) {
-      std::memcpy(to + at, from + n * row_bytes + 4 * i, 4);
+      std::memcpy(to + 4 * at, from + n * row_bytes + 4 * i, 4);
     });
   }
   return packed;
@@ -125,9 +119,9 @@ WeightMatrix in_panels(const WeightMatrix& matrix) {
 WeightMatrix row_major(const WeightMatrix& matrix) {
   if (!matrix.panels) return matrix;
   const auto [rows, to] = rearranged(matrix, false);
-  const std::size_t words = matrix.in * size_of(matrix.precision) / 4;
+  const std::size_t row_bytes = matrix.in * size_of(matrix.precision);
 #pragma omp parallel for schedule(static)
-  for (std::size_t n = 0; n < matrix.out; ++n) take_row(matrix, n, to + n * words);
+  for (std::size_t n = 0; n < matrix.out; ++n) take_row(matrix, n, to + n * row_bytes);
   return rows;
 }
 

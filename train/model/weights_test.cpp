@@ -169,6 +169,19 @@ TEST(Weights, OfAModelThatFitsNowhereAreRefused) {
   EXPECT_THROW(load_text(other, folder.path()), Error);
 }
 
+TEST(Weights, ThatWereConvertedAreRefused) {
+  const Folder folder;
+  Captioner task(tiny_options());
+  const fs::path file =
+      written(folder.path() / "model.safetensors", {{"a.weight_panels", torch::zeros({32, 32})}});
+  try {
+    load_checkpoint(task, file);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("was converted"), std::string::npos) << e.what();
+  }
+}
+
 /// The tiny ViT with these names of its parts, a layer's names being below `layer` + N + ".".
 TEST(Weights, OfAVitInTimmsNames) {
   const Folder folder;

@@ -128,9 +128,9 @@ int quantize(const QuantizeFlags& flags) {
 }  // namespace
 
 void add_convert_command(CLI::App& app, int&) {
-  CLI::App* command = app.add_subcommand("convert",
-                                         "Write a checkpoint as a folder for blip alone, in a "
-                                         "precision: starts at once and runs faster");
+  CLI::App* command = app.add_subcommand(
+      "convert",
+      "Write a checkpoint in a precision, for blip alone: it starts at once and runs faster");
   const auto flags = std::make_shared<ConvertFlags>();
   command->add_option("MODEL", flags->model, "checkpoint: a Hugging Face folder or a .pth file")
       ->required();

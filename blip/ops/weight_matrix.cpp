@@ -36,8 +36,8 @@ void for_words(std::size_t n, std::size_t row_bytes, const Move& move) {
 
 /// `matrix` with other memory for its values, and where that is: aligned, as vectors are read fast.
 std::pair<WeightMatrix, std::byte*> rearranged(const WeightMatrix& matrix, bool panels) {
-  const std::size_t words = matrix.out * matrix.in * size_of(matrix.precision) / 4;
-  const auto values = std::make_shared<FloatBuffer>(words);
+  const auto values = std::make_shared<FloatBuffer>(matrix.out * matrix.in *
+                                                    size_of(matrix.precision) / sizeof(float));
   WeightMatrix other = matrix;
   other.data = values->data();
   other.keep_alive = values;
@@ -105,24 +105,26 @@ bool fills_panels(const WeightMatrix& matrix) {
 WeightMatrix in_panels(const WeightMatrix& matrix) {
   if (matrix.panels || !fills_panels(matrix)) return matrix;
   const std::size_t row_bytes = matrix.in * size_of(matrix.precision);
-  const auto [packed, to] = rearranged(matrix, true);
+  const auto packed = rearranged(matrix, true);
   const auto* from = static_cast<const std::byte*>(matrix.data);
+  std::byte* const to = packed.second;
 #pragma omp parallel for schedule(static)
   for (std::size_t n = 0; n < matrix.out; ++n) {
-    for_words(n, row_bytes, [&, to = to](std::size_t i, std::size_t at) {
+    for_words(n, row_bytes, [&](std::size_t i, std::size_t at) {
       std::memcpy(to + 4 * at, from + n * row_bytes + 4 * i, 4);
     });
   }
-  return packed;
+  return packed.first;
 }
 
 WeightMatrix row_major(const WeightMatrix& matrix) {
   if (!matrix.panels) return matrix;
-  const auto [rows, to] = rearranged(matrix, false);
+  const auto rows = rearranged(matrix, false);
+  std::byte* const to = rows.second;
   const std::size_t row_bytes = matrix.in * size_of(matrix.precision);
 #pragma omp parallel for schedule(static)
   for (std::size_t n = 0; n < matrix.out; ++n) take_row(matrix, n, to + n * row_bytes);
-  return rows;
+  return rows.first;
 }
 
 WeightMatrix to_matrix(const Weight& weight) {

@@ -5,11 +5,11 @@
 #include <limits>
 
 #include "blip/base/error.h"
+#include "blip/generation/logits_processor.h"
 
 namespace blip {
 namespace {
 
-constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 // Score of what does not exist yet: beams beside the first before the first token, empty places
 // among the finished. Finite in both references, which shows where few tokens are allowed.
 constexpr float kNothing = -1e9f;
@@ -54,7 +54,7 @@ void BeamSearch::advance(std::span<const float> logits) {
   logits_ = logits;
   collect_candidates(logits);
   successors_.clear();
-  if (candidates_.best().front().score == kMinusInfinity) {
+  if (candidates_.best().front().score == kRuledOut) {
     end();  // nothing is allowed after any beam
   } else {
     choose(candidates_.best(), successors_);
@@ -198,7 +198,7 @@ class AuthorsBeamSearch final : public BeamSearch {
 
  private:
   void choose(std::span<const Candidate> candidates, std::vector<Successor>& successors) override {
-    float best_sum = kMinusInfinity;
+    float best_sum = -std::numeric_limits<float>::infinity();
     for (const Candidate& candidate : candidates) best_sum = std::max(best_sum, candidate.score);
     for (std::size_t i = 0; i < candidates.size() && successors.size() < num_beams(); ++i) {
       const Candidate& candidate = candidates[i];

@@ -7,7 +7,6 @@
 #include "blip/generation/top_candidates.h"
 
 namespace blip {
-namespace {}  // namespace
 
 LogitsWarper::LogitsWarper(const GenerationConfig& config, int min_tokens_to_keep)
     : config_(config), min_tokens_to_keep_(static_cast<std::size_t>(min_tokens_to_keep)) {}

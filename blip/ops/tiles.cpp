@@ -129,22 +129,24 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
 /// second-level cache. Panels are `panel_bytes` apart. `sums` [blocks of rows, width] are from
 /// before.
 void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
-               std::size_t panel_bytes, std::size_t width, const Depth& depth, bool from_memory,
-               std::uint8_t* sums) {
+               std::size_t panel_bytes, std::size_t width, const Depth& depth, std::uint8_t* sums) {
   const std::size_t block = layout.block_rows;
   const MultiplyBlock multiply = kernels_for(layout.precision)->multiply(layout.tile_rows);
   const std::size_t many =
       std::max<std::size_t>(1, (std::size_t{256} << 10) / depth.bytes() / block) * block;
+  // Whole panels were not packed just now, but come from memory.
+  const std::size_t part_bytes = kPanel * depth.bytes();
+  const bool from_memory = panel_bytes > part_bytes;
   for (std::size_t begin = 0; begin < layout.rows; begin += many) {
     const std::size_t end = std::min(begin + many, layout.rows);
     for (std::size_t at = 0; at < width; at += kPanel) {
       const std::uint8_t* panel = packed + at / kPanel * panel_bytes;
-      Ahead ahead;
-      if (from_memory && at + kPanel < width && begin == 0) {
-        ahead = {panel + panel_bytes, kPanel * depth.bytes()};
-      } else if (from_memory && at + kPanel >= width && depth.end < layout.row_bytes) {
-        ahead = {packed + kPanel * depth.bytes(), kPanel * (layout.row_bytes - depth.end)};
-        ahead.bytes = std::min(ahead.bytes, kPanel * depth.bytes());
+      Ahead ahead;  // the next panel, at last the next part of the first
+      if (from_memory && at + kPanel >= width) {
+        ahead = {packed + part_bytes,
+                 std::min(part_bytes, kPanel * (layout.row_bytes - depth.end))};
+      } else if (from_memory && begin == 0) {
+        ahead = {panel + panel_bytes, part_bytes};
       }
       const std::size_t share = (ahead.bytes * block / (end - begin) / kPiece + 1) * kPiece;
       for (std::size_t first = begin; first < end; first += block) {
@@ -254,7 +256,7 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
     for (std::size_t from = 0; from < row_bytes; from += depth) {
       const Depth part{from, std::min(from + depth, row_bytes)};
       add_group(tiled, layout, pack(part), kPanel * (ready ? row_bytes : part.bytes()), width, part,
-                ready, sums);
+                sums);
     }
     for (std::size_t first = 0; first < rows; first += block) {
       finish({first, std::min(block, rows - first), c, sums + first * width * 4, width});

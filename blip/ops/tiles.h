@@ -12,10 +12,10 @@
 namespace blip {
 
 /// Products of the hundreds of rows of a picture, straight from the checkpoint's layout or, which
-/// saves packing columns anew for each picture, from panels: in AMX's
-/// tiles, or in the registers of AVX-512 or AVX2. oneDNN 2.6 reaches a third of what the first can
-/// do, three quarters of the second and as much of the third, but without AVX-VNNI and with
-/// neighbours that change a row's last bits.
+/// saves packing columns anew for each picture, from panels: in AMX's tiles, or in the registers of
+/// AVX-512 or AVX2. oneDNN 2.6 reaches a third of what the first can do, three quarters of the
+/// second and as much of the third, but without AVX-VNNI and with neighbours that change a row's
+/// last bits.
 
 /// At least `bytes` of memory for tiles, at a cache line's beginning, in what a thread keeps from
 /// call to call. What was there is lost where it must grow.

@@ -73,25 +73,24 @@ std::size_t WeightMatrix::bytes() const {
 }
 
 void WeightMatrix::copy_row(std::size_t i, float* y) const {
+  const std::size_t row_bytes = in * size_of(precision);
+  const void* row = static_cast<const std::byte*>(data) + i * row_bytes;
+  std::vector<std::byte> gathered;
   if (panels) {
-    WeightMatrix row = *this;  // the only one of its rows
-    std::vector<std::uint32_t> values(in * size_of(precision) / 4);
-    take_row(*this, i, values.data());
-    row.data = values.data();
-    row.panels = false;
-    if (precision == Precision::int8) row.scales = Weight({1}, scales.data() + i, nullptr);
-    return row.copy_row(0, y);
+    gathered.resize(row_bytes);
+    take_row(*this, i, gathered.data());
+    row = gathered.data();
   }
   switch (precision) {
     case Precision::f32:
-      std::copy_n(f32() + i * in, in, y);
+      std::copy_n(static_cast<const float*>(row), in, y);
       break;
     case Precision::bf16:
-      widen_bf16(bf16() + i * in, in, y);
+      widen_bf16(static_cast<const std::uint16_t*>(row), in, y);
       break;
     case Precision::int8:
       for (std::size_t k = 0; k < in; ++k) {
-        y[k] = static_cast<float>(int8()[i * in + k]) * scales.data()[i];
+        y[k] = static_cast<float>(static_cast<const std::int8_t*>(row)[k]) * scales.data()[i];
         if (!smoothing.empty()) y[k] *= smoothing.data()[k];
       }
       break;

@@ -52,13 +52,7 @@ Linear Parameters::picture_linear(const std::string& name, int out, int in) cons
   WeightMatrix matrix =
       contains(panels_of(name)) ? read_panels(name, {out, in}) : read_matrix(name, {out, in});
   if (observer_) observer_(name, matrix, MatrixUse::pictures);
-  const StoredTensor* stored = tensors_.find(name + ".weight");
-  const bool mapped = stored != nullptr && matrix.data == stored->bytes.data();
-  if (!fits_tiles(matrix)) {
-    matrix = row_major(matrix);
-  } else if (!mapped) {
-    matrix = in_panels(matrix);
-  }
+  if (!fits_tiles(matrix)) matrix = row_major(matrix);
   return Linear(std::move(matrix), weight(name + ".bias", {out}));
 }
 

@@ -24,10 +24,6 @@ T* reuse(std::vector<T>& kept, std::size_t size) {
   return kept.data();
 }
 
-constexpr std::size_t parts_of(std::size_t size, std::size_t part) {
-  return (size + part - 1) / part;
-}
-
 /// Threads that a product of so many multiply-adds is worth: a small one would only make them wait.
 std::size_t threads_for(std::size_t multiply_adds) {
   constexpr std::size_t kLeast = std::size_t{1} << 21;

@@ -2,6 +2,7 @@
 
 // What tiles.cpp needs of an instruction set.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,10 +15,34 @@ inline constexpr std::size_t kPiece = 64, kLanes = 16;
 /// 16 columns' pieces, packed.
 inline constexpr std::size_t kPackedBytes = kLanes * kPiece;
 
+/// Memory that is needed soon, fetched to the second-level cache `step` bytes at a time.
+struct Stream {
+  const std::uint8_t* at = nullptr;
+  const std::uint8_t* end = nullptr;
+  std::size_t step = 0;
+
+  void fetch() {
+    const std::uint8_t* stop = at + std::min<std::size_t>(step, end - at);
+    for (; at < stop; at += kPiece) __builtin_prefetch(at, 0, 2);
+  }
+};
+
+/// What a kernel fetches while it multiplies, some with every piece: what is fetched in bursts
+/// waits for free buffers, and multiplying waits with it.
+struct Ahead {
+  Stream rows, columns;
+
+  void fetch() {
+    rows.fetch();
+    columns.fetch();
+  }
+};
+
 /// A block of rows times a panel of packed columns, `pieces` of each; `stride` bytes from one row
 /// of sums to the next. With `add` to the sums that are there.
 using MultiplyBlock = void (*)(const std::uint8_t* rows, const std::uint8_t* packed,
-                               std::size_t pieces, void* sums, std::size_t stride, bool add);
+                               std::size_t pieces, void* sums, std::size_t stride, bool add,
+                               Ahead& ahead);
 
 /// to[i][n] = from[n][i] of 16 rows of 16 words of 32 bits, `from_stride` bytes apart.
 using TransposeWords = void (*)(const std::uint8_t* from, std::size_t from_stride,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "blip/ops/isa.h"
@@ -90,36 +91,30 @@ class KernelScope {
   const TileKernels& kernels_;
 };
 
-/// Memory that is needed soon.
-struct Ahead {
-  const std::uint8_t* begin = nullptr;
-  std::size_t bytes = 0;
+/// To be fetched while `pieces` are multiplied.
+Stream stream(const std::uint8_t* begin, std::size_t bytes, std::size_t pieces) {
+  return {begin, begin + bytes, parts_of(bytes, pieces * kPiece) * kPiece};
+}
 
-  /// Fetches the next `count` bytes of it to the second-level cache.
-  void fetch(std::size_t count) {
-    const std::size_t end = std::min(count, bytes);
-    for (std::size_t i = 0; i < end; i += kPiece) __builtin_prefetch(begin + i, 0, 2);
-    begin += end;
-    bytes -= end;
-  }
-};
-
-/// All rows times packed columns, block by block; `ahead` is fetched meanwhile.
+/// All rows times packed columns, block by block; `next_columns` are the next call's.
 void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
-                    const ColumnRange& columns, Ahead ahead,
+                    const ColumnRange& columns, std::span<const std::uint8_t> next_columns,
                     const std::function<void(const TileSums&)>& finish) {
   const std::size_t row_bytes = layout.row_bytes, rows = layout.rows, block = layout.block_rows;
-  const std::size_t width = (columns.width() + kPanel - 1) / kPanel * kPanel;
+  const std::size_t width = parts_of(columns.width(), kPanel) * kPanel;
   const MultiplyBlock multiply = kernels_for(layout.precision)->multiply(layout.tile_rows);
-  const std::size_t steps = (rows + block - 1) / block * (width / kPanel);
-  const std::size_t share = (ahead.bytes / steps / kPiece + 1) * kPiece;
+  const std::size_t pieces = row_bytes / kPiece, of_block = width / kPanel * pieces;
+  Ahead ahead;
+  ahead.columns =
+      stream(next_columns.data(), next_columns.size(), parts_of(rows, block) * of_block);
   thread_local FloatBuffer kept;
   std::uint8_t* sums = reuse(kept, block * width * 4);
   for (std::size_t first = 0; first < rows; first += block) {
+    const std::size_t next = first + block < rows ? first + block : 0;
+    ahead.rows = stream(tiled + next * row_bytes, block * row_bytes, of_block);
     for (std::size_t at = 0; at < width; at += kPanel) {
-      multiply(tiled + first * row_bytes, packed + at * row_bytes, row_bytes / kPiece,
-               sums + at * 4, width * 4, false);
-      ahead.fetch(share);
+      multiply(tiled + first * row_bytes, packed + at * row_bytes, pieces, sums + at * 4, width * 4,
+               false, ahead);
     }
     finish({first, std::min(block, rows - first), columns, sums, width});
   }
@@ -130,10 +125,11 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
 /// before.
 void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::uint8_t* packed,
                std::size_t panel_bytes, std::size_t width, const Depth& depth, std::uint8_t* sums) {
-  const std::size_t block = layout.block_rows;
+  const std::size_t block = layout.block_rows, pieces = depth.bytes() / kPiece;
   const MultiplyBlock multiply = kernels_for(layout.precision)->multiply(layout.tile_rows);
   const std::size_t many =
       std::max<std::size_t>(1, (std::size_t{256} << 10) / depth.bytes() / block) * block;
+  const std::uint8_t* parts = tiled + depth.begin * layout.tile_rows;
   // Whole panels were not packed just now, but come from memory.
   const std::size_t part_bytes = kPanel * depth.bytes();
   const bool from_memory = panel_bytes > part_bytes;
@@ -141,19 +137,25 @@ void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::ui
     const std::size_t end = std::min(begin + many, layout.rows);
     for (std::size_t at = 0; at < width; at += kPanel) {
       const std::uint8_t* panel = packed + at / kPanel * panel_bytes;
-      Ahead ahead;  // the next panel, at last the next part of the first
-      if (from_memory && at + kPanel >= width) {
-        ahead = {packed + part_bytes,
-                 std::min(part_bytes, kPanel * (layout.row_bytes - depth.end))};
+      const bool last = at + kPanel >= width;
+      Ahead ahead;
+      const std::size_t of_panel = parts_of(end - begin, block) * pieces;
+      if (from_memory && last) {  // the next part of the first panel
+        ahead.columns =
+            stream(packed + part_bytes,
+                   std::min(part_bytes, kPanel * (layout.row_bytes - depth.end)), of_panel);
       } else if (from_memory && begin == 0) {
-        ahead = {panel + panel_bytes, part_bytes};
+        ahead.columns = stream(panel + panel_bytes, part_bytes, of_panel);
       }
-      const std::size_t share = (ahead.bytes * block / (end - begin) / kPiece + 1) * kPiece;
       for (std::size_t first = begin; first < end; first += block) {
-        multiply(tiled + first * layout.row_bytes + depth.begin * layout.tile_rows, panel,
-                 depth.bytes() / kPiece, sums + (first * width + at) * 4, width * 4,
-                 depth.begin > 0);
-        ahead.fetch(share);
+        // The first panel passes over rows that are new; so do those after the last.
+        const std::size_t next = first + block;
+        const bool are_new = next < end ? at == 0 : last && end < layout.rows;
+        ahead.rows = are_new
+                         ? stream(parts + next * layout.row_bytes, block * depth.bytes(), pieces)
+                         : Stream{};
+        multiply(parts + first * layout.row_bytes, panel, pieces, sums + (first * width + at) * 4,
+                 width * 4, depth.begin > 0, ahead);
       }
     }
   }
@@ -209,7 +211,7 @@ TiledRows tiled_rows(const WeightMatrix& w, std::size_t rows) {
   // Of the sizes that a tile can have, that which leaves least of the last block empty.
   const auto multiplied = [&](std::size_t tile) {
     const std::size_t block = tile * kernels.tiles;
-    return (rows + block - 1) / block * block;
+    return parts_of(rows, block) * block;
   };
   std::size_t best = kernels.most_rows;
   for (std::size_t tile = kernels.most_rows; tile >= kernels.least_rows; --tile) {
@@ -225,7 +227,7 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
   const std::size_t row_bytes = layout.row_bytes, depth = std::min(kernels.depth, row_bytes);
   const std::size_t budget = row_bytes >= 4096 ? kernels.long_rows_budget : kernels.budget;
   const std::size_t group =
-      kPanel * (whole_rows ? (columns.width() + kPanel - 1) / kPanel
+      kPanel * (whole_rows ? parts_of(columns.width(), kPanel)
                            : std::clamp<std::size_t>(budget / depth / kPanel, 1, 16));
   thread_local FloatBuffer kept, kept_sums;
   // Panels are multiplied where they lie, unless they are to be widened.
@@ -236,7 +238,7 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
   const auto* weights = static_cast<const std::uint8_t*>(w.data);
   for (std::size_t begin = columns.begin; begin < columns.end; begin += group) {
     const ColumnRange c{begin, std::min(begin + group, columns.end)};
-    const std::size_t width = (c.width() + kPanel - 1) / kPanel * kPanel;
+    const std::size_t width = parts_of(c.width(), kPanel) * kPanel;
     // That part of the group's columns: where it begins.
     const auto pack = [&](const Depth& part) -> const std::uint8_t* {
       if (ready) return weights + begin * row_bytes + kPanel * part.begin;
@@ -246,13 +248,13 @@ void multiply_tiles(const std::uint8_t* tiled, const TiledRows& layout, const We
       return packed;
     };
     if (depth == row_bytes) {
-      const Ahead ahead{weights + c.end * weight_bytes,
-                        std::min(group, columns.end - c.end) * weight_bytes};
-      multiply_group(tiled, layout, pack({0, row_bytes}), c, ahead, finish);
+      const std::span next{weights + c.end * weight_bytes,
+                           std::min(group, columns.end - c.end) * weight_bytes};
+      multiply_group(tiled, layout, pack({0, row_bytes}), c, next, finish);
       continue;
     }
     const std::size_t block = layout.block_rows, rows = layout.rows;
-    std::uint8_t* sums = reuse(kept_sums, (rows + block - 1) / block * block * width * 4);
+    std::uint8_t* sums = reuse(kept_sums, parts_of(rows, block) * block * width * 4);
     for (std::size_t from = 0; from < row_bytes; from += depth) {
       const Depth part{from, std::min(from + depth, row_bytes)};
       add_group(tiled, layout, pack(part), kPanel * (ready ? row_bytes : part.bytes()), width, part,

@@ -17,6 +17,11 @@ namespace blip {
 /// second and as much of the third, but without AVX-VNNI and with neighbours that change a row's
 /// last bits.
 
+/// How many parts `size` makes, the last of them maybe smaller.
+constexpr std::size_t parts_of(std::size_t size, std::size_t part) {
+  return (size + part - 1) / part;
+}
+
 /// At least `bytes` of memory for tiles, at a cache line's beginning, in what a thread keeps from
 /// call to call. What was there is lost where it must grow.
 std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes);
@@ -38,9 +43,7 @@ struct TiledRows {
   std::size_t tile_rows;   ///< of one tile
   std::size_t block_rows;  ///< that are multiplied at once: one tile's or two's
 
-  std::size_t bytes() const {
-    return (rows + block_rows - 1) / block_rows * block_rows * row_bytes;
-  }
+  std::size_t bytes() const { return parts_of(rows, block_rows) * block_rows * row_bytes; }
   /// Where row `r` and those after it in its tile lie.
   PiecedRows pieces(std::size_t r, std::uint8_t* tiled) const;
   /// Rounds values [columns.begin, columns.end) of such rows to the precision and puts them there;

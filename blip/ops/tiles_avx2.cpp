@@ -93,8 +93,8 @@ constexpr std::size_t kRows = 6;
 /// First 16 columns, then the others. Sums are in the order of values.
 template <Instruction kInstruction>
 BLIP_AVX2_CODE void multiply_registers(const std::uint8_t* rows, const std::uint8_t* packed,
-                                       std::size_t pieces, void* sums, std::size_t stride,
-                                       bool add) {
+                                       std::size_t pieces, void* sums, std::size_t stride, bool add,
+                                       Ahead& ahead) {
   for (std::size_t half = 0; half < 2; ++half) {
     std::uint8_t* to = static_cast<std::uint8_t*>(sums) + half * kPiece;
     __m256i left[kRows], right[kRows];
@@ -106,6 +106,7 @@ BLIP_AVX2_CODE void multiply_registers(const std::uint8_t* rows, const std::uint
     const std::uint8_t* row = rows;
     const std::uint8_t* columns = packed + half * kPackedBytes;
     for (std::size_t piece = 0; piece < pieces; ++piece) {
+      ahead.fetch();
 #pragma GCC unroll 4
       for (std::size_t k = 0; k < kPiece; k += 4) {
         const __m256i first = load(columns + k * kLanes), second = load(columns + k * kLanes + 32);

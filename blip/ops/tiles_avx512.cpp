@@ -86,8 +86,8 @@ BLIP_DOT_CODE inline __m512 add_dot(__m512 sum, __m512i row, __m512i columns) {
 /// In AVX-512's registers, two for each row. The sums of a row are in the order of its values.
 template <Precision kPrecision, std::size_t kRows>
 BLIP_DOT_CODE void multiply_registers(const std::uint8_t* rows, const std::uint8_t* packed,
-                                      std::size_t pieces, void* sums, std::size_t stride,
-                                      bool add) {
+                                      std::size_t pieces, void* sums, std::size_t stride, bool add,
+                                      Ahead& ahead) {
   auto* to = static_cast<std::uint8_t*>(sums);
   __m512 left[kRows], right[kRows];
 #pragma GCC unroll 16
@@ -96,6 +96,7 @@ BLIP_DOT_CODE void multiply_registers(const std::uint8_t* rows, const std::uint8
     right[r] = add ? _mm512_loadu_ps(to + r * stride + kPiece) : _mm512_setzero_ps();
   }
   for (std::size_t piece = 0; piece < pieces; ++piece) {
+    ahead.fetch();
     for (std::size_t k = 0; k < kPiece; k += 4) {
       const __m512i first = _mm512_loadu_si512(packed + k * kLanes);
       const __m512i second = _mm512_loadu_si512(packed + kPackedBytes + k * kLanes);
@@ -138,13 +139,14 @@ constexpr std::size_t kTileRows = 16, kTileBytes = kTileRows * kPiece;
 template <bool kIntegers>
 BLIP_TILE_CODE void multiply_tile_pair(const std::uint8_t* rows, const std::uint8_t* packed,
                                        std::size_t pieces, void* sums, std::size_t stride,
-                                       bool /*add*/) {
+                                       bool /*add*/, Ahead& ahead) {
   const std::uint8_t* lower = rows + pieces * kTileBytes;
   _tile_zero(0);
   _tile_zero(1);
   _tile_zero(2);
   _tile_zero(3);
   for (std::size_t k = 0; k < pieces; ++k) {
+    ahead.fetch();
     _tile_loadd(6, packed + 2 * k * kPackedBytes, kPiece);
     _tile_loadd(4, rows + k * kTileBytes, kPiece);
     _tile_loadd(7, packed + (2 * k + 1) * kPackedBytes, kPiece);
@@ -173,15 +175,16 @@ MultiplyBlock tile_pair(std::size_t) {
   return multiply_tile_pair<kIntegers>;
 }
 
-// Second-level caches are of 1 MiB, of 2 where there is AMX.
+// Second-level caches are of 1 MiB, of 2 where there is AMX. What is fetched ahead takes as much as
+// what is multiplied.
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 constexpr TileKernels in_registers(MultiplyBlock (*multiply)(std::size_t),
                                    std::size_t depth = SIZE_MAX) {
   return {.least_rows = kLeastRows,
           .most_rows = kMostRows,
-          .long_rows_budget = kMiB / 2,
-          .budget = kMiB / 2,
+          .long_rows_budget = kMiB * 3 / 8,
+          .budget = kMiB * 3 / 8,
           .depth = depth,
           .transpose = transpose_words,
           .multiply = multiply};

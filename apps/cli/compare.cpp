@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <optional>
@@ -228,6 +230,22 @@ void print(const Compared& compared, const ComparisonSummary& summary,
   print_summary(summary);
 }
 
+/// `blip compare MODEL PICTURES`, as convert and quantize name theirs.
+void take_model_from_paths(CompareFlags& flags) {
+  const std::filesystem::path first = flags.paths.front();
+  std::error_code ignored;
+  const bool checkpoint =
+      first.extension() == ".pth" || std::filesystem::exists(first / "config.json", ignored);
+  if (!checkpoint || flags.paths.size() == 1) return;
+  const char* usual = std::getenv("BLIP_MODEL");
+  if (!flags.model.model.empty() && (usual == nullptr || flags.model.model != usual)) {
+    throw Error(ErrorCode::usage,
+                "the model is named twice: " + flags.model.model + " and " + first.string());
+  }
+  flags.model.model = first.string();
+  flags.paths.erase(flags.paths.begin());
+}
+
 /// Exit status 0 when the gate is passed, else 1.
 int run(const CompareFlags& flags) {
   install_stop_handler();
@@ -263,7 +281,10 @@ void add_compare_command(CLI::App& app, int& status) {
   CLI::App* command = app.add_subcommand(
       "compare", "Tell how far a model's results in one precision are from those in another");
   const auto flags = std::make_shared<CompareFlags>();
-  command->add_option("PATH", flags->paths, "picture files, or folders of them")->required();
+  command
+      ->add_option("PATH", flags->paths,
+                   "picture files, or folders of them; first, in place of --model, the checkpoint")
+      ->required();
   command->add_flag("-r,--recursive", flags->recursive, "read folders below the named ones too");
   flags->model.add_to(*command);
   command->add_option("--against-model", flags->against_model,
@@ -276,7 +297,10 @@ void add_compare_command(CLI::App& app, int& status) {
   add_format_flag(*command, flags->format);
   flags->image.add_to(*command);
   flags->generation.add_to(*command);
-  command->callback([flags, &status] { status = run(*flags); });
+  command->callback([flags, &status] {
+    take_model_from_paths(*flags);
+    status = run(*flags);
+  });
 }
 
 }  // namespace blip::cli

@@ -108,7 +108,7 @@ constexpr Example kExamples[] = {
     {"quantize", "int8 weights, judged on pictures of yours",
      "blip quantize blip-image-captioning-base blip-base-int8 --calibrate photos/"},
     {"compare", "how far bf16 is from f32",
-     "blip compare photos/ --precision bf16 --against f32 --model blip-image-captioning-base"},
+     "blip compare blip-image-captioning-base photos/ --precision bf16 --against f32"},
     {"bench", "what each part of a model takes on this machine",
      "blip bench photo.jpg --model blip-image-captioning-base"},
     {"train", "a captioner of your own pictures, each with a .txt beside it (blip train --help)",

@@ -117,6 +117,13 @@ class Precision(CommandTest):
         self.assertGreater(other["summary"]["cosine"], 0.9999)
         self.assertEqual(other["pictures"][0]["wanted"], CRABS_CAPTION)
 
+    def test_compare_takes_the_model_before_the_pictures(self):
+        vqa = MODEL.parent / "vqa"
+        named = self.succeed("compare", vqa, "--precision", "bf16", "--against", "f32", CRABS)
+        self.assertEqual(named, self.succeed("compare", CRABS, "-m", vqa, "--precision", "bf16"))
+        self.fail_with(2, "compare", vqa, CRABS, "-m", MODEL, says="named twice")
+        self.fail_with(3, "compare", vqa, says="no picture files")
+
     def test_compare_tells_how_much_cider_changes(self):
         samples = EXPECTED.values()
         said = self.folder / "said.json"

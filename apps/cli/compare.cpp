@@ -230,19 +230,26 @@ void print(const Compared& compared, const ComparisonSummary& summary,
   print_summary(summary);
 }
 
-/// `blip compare MODEL PICTURES`, as convert and quantize name theirs.
-void take_model_from_paths(CompareFlags& flags) {
-  const std::filesystem::path first = flags.paths.front();
+bool names_checkpoint(const std::filesystem::path& path) {
+  const std::string extension = path.extension().string();
   std::error_code ignored;
-  const bool checkpoint =
-      first.extension() == ".pth" || std::filesystem::exists(first / "config.json", ignored);
-  if (!checkpoint || flags.paths.size() == 1) return;
+  return extension == ".pth" || extension == ".pt" || extension == ".bin" ||
+         extension == ".safetensors" || std::filesystem::exists(path / "config.json", ignored);
+}
+
+/// `blip compare MODEL PICTURES`, as convert and quantize name theirs. It goes before BLIP_MODEL.
+void take_model_from_paths(CompareFlags& flags) {
+  const std::string first = flags.paths.front();
+  if (!names_checkpoint(first)) return;
   const char* usual = std::getenv("BLIP_MODEL");
   if (!flags.model.model.empty() && (usual == nullptr || flags.model.model != usual)) {
     throw Error(ErrorCode::usage,
-                "the model is named twice: " + flags.model.model + " and " + first.string());
+                "the model is named twice: " + flags.model.model + " and " + first);
   }
-  flags.model.model = first.string();
+  if (flags.paths.size() == 1) {
+    throw Error(ErrorCode::usage, "no pictures are named beside the model " + first);
+  }
+  flags.model.model = first;
   flags.paths.erase(flags.paths.begin());
 }
 

@@ -20,7 +20,7 @@ namespace {
 constexpr std::size_t kPiece = 64, kPadding = 32;  // bytes and values of a tile's piece
 
 std::size_t padded(std::size_t n) {
-  return (n + kPadding - 1) / kPadding * kPadding;
+  return parts_of(n, kPadding) * kPadding;
 }
 
 /// Values [begin, begin + 32) of a row of `size`; zeros beyond it.
@@ -182,8 +182,8 @@ std::size_t query_shares(std::size_t heads, std::size_t tokens) {
   const auto threads = static_cast<std::size_t>(omp_get_max_threads());
   std::size_t best = 1, least = SIZE_MAX;
   for (std::size_t shares = 1; shares <= std::min(kMost, threads); ++shares) {
-    const std::size_t rounds = (heads * shares + threads - 1) / threads;
-    const std::size_t time = rounds * ((tokens + shares - 1) / shares + kPacking);
+    const std::size_t rounds = parts_of(heads * shares, threads);
+    const std::size_t time = rounds * (parts_of(tokens, shares) + kPacking);
     if (time < least) {
       least = time;
       best = shares;

@@ -168,7 +168,7 @@ std::size_t chunk_columns(const WeightMatrix& w) {
 }
 
 std::size_t chunk_count(const WeightMatrix& w) {
-  return (w.out + chunk_columns(w) - 1) / chunk_columns(w);
+  return parts_of(w.out, chunk_columns(w));
 }
 
 /// Chunks [begin, end) of a product, and what follows on their columns.

@@ -22,8 +22,9 @@ struct Stream {
   std::size_t step = 0;
 
   void fetch() {
-    const std::uint8_t* stop = at + std::min<std::size_t>(step, end - at);
-    for (; at < stop; at += kPiece) __builtin_prefetch(at, 0, 2);
+    const std::size_t bytes = std::min<std::size_t>(step, end - at);
+    for (std::size_t i = 0; i < bytes; i += kPiece) __builtin_prefetch(at + i, 0, 2);
+    at += bytes;
   }
 };
 
@@ -51,8 +52,8 @@ using TransposeWords = void (*)(const std::uint8_t* from, std::size_t from_strid
 struct TileKernels {
   std::size_t least_rows, most_rows;  ///< that a tile can have
   std::size_t tiles = 1;              ///< of a block, one after the other
-  /// Bytes of packed columns that leave room for the rows in the second-level cache, for long rows
-  /// and for short ones.
+  /// Bytes of packed columns that leave room in the second-level cache for the rows and for what is
+  /// fetched ahead, for long rows and for short ones.
   std::size_t long_rows_budget, budget;
   /// Bytes of rows that are multiplied at once. SIZE_MAX: all; so it must be where a block has
   /// several tiles, whose `multiply` does not heed `add`.

@@ -110,7 +110,7 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
   thread_local FloatBuffer kept;
   std::uint8_t* sums = reuse(kept, block * width * 4);
   for (std::size_t first = 0; first < rows; first += block) {
-    const std::size_t next = first + block < rows ? first + block : 0;
+    const std::size_t next = first + block < rows ? first + block : 0;  // the next call's first
     ahead.rows = stream(tiled + next * row_bytes, block * row_bytes, of_block);
     for (std::size_t at = 0; at < width; at += kPanel) {
       multiply(tiled + first * row_bytes, packed + at * row_bytes, pieces, sums + at * 4, width * 4,
@@ -164,7 +164,7 @@ void add_group(const std::uint8_t* tiled, const TiledRows& layout, const std::ui
 }  // namespace
 
 std::uint8_t* reuse(FloatBuffer& kept, std::size_t bytes) {
-  const std::size_t floats = (bytes + sizeof(float) - 1) / sizeof(float);
+  const std::size_t floats = parts_of(bytes, sizeof(float));
   if (kept.size() < floats) kept = FloatBuffer(floats);
   return reinterpret_cast<std::uint8_t*>(kept.data());
 }

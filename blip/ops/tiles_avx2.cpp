@@ -106,7 +106,7 @@ BLIP_AVX2_CODE void multiply_registers(const std::uint8_t* rows, const std::uint
     const std::uint8_t* row = rows;
     const std::uint8_t* columns = packed + half * kPackedBytes;
     for (std::size_t piece = 0; piece < pieces; ++piece) {
-      ahead.fetch();
+      if (piece % 2 == half) ahead.fetch();  // once for both halves
 #pragma GCC unroll 4
       for (std::size_t k = 0; k < kPiece; k += 4) {
         const __m256i first = load(columns + k * kLanes), second = load(columns + k * kLanes + 32);

@@ -175,8 +175,7 @@ MultiplyBlock tile_pair(std::size_t) {
   return multiply_tile_pair<kIntegers>;
 }
 
-// Second-level caches are of 1 MiB, of 2 where there is AMX. What is fetched ahead takes as much as
-// what is multiplied.
+// Second-level caches are of 1 MiB, of 2 where there is AMX.
 constexpr std::size_t kMiB = std::size_t{1} << 20;
 
 constexpr TileKernels in_registers(MultiplyBlock (*multiply)(std::size_t),

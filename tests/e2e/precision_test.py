@@ -122,7 +122,8 @@ class Precision(CommandTest):
         named = self.succeed("compare", vqa, "--precision", "bf16", "--against", "f32", CRABS)
         self.assertEqual(named, self.succeed("compare", CRABS, "-m", vqa, "--precision", "bf16"))
         self.fail_with(2, "compare", vqa, CRABS, "-m", MODEL, says="named twice")
-        self.fail_with(3, "compare", vqa, says="no picture files")
+        self.fail_with(2, "compare", vqa, says="no pictures are named")
+        self.fail_with(3, "compare", self.folder / "gone.pth", CRABS, says="no checkpoint at")
 
     def test_compare_tells_how_much_cider_changes(self):
         samples = EXPECTED.values()

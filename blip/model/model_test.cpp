@@ -1,6 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>
@@ -11,6 +14,28 @@
 #include "blip/model/pattern_test.h"
 #include "blip/model/position_interpolation.h"
 #include "blip/ops/isa.h"
+
+namespace {
+
+std::atomic<std::size_t> allocations = 0;
+
+void* counted(void* memory) {
+  ++allocations;
+  return memory != nullptr ? memory : throw std::bad_alloc();
+}
+
+}  // namespace
+
+// The whole program's.
+void* operator new(std::size_t size) {
+  return counted(std::malloc(size));
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
 
 namespace blip {
 namespace {
@@ -146,6 +171,30 @@ TEST(TextDecoder, TokenByTokenEqualsAllAtOnce) {
     for (std::size_t i = 0; i < vocab; ++i)
       ASSERT_EQ(step[i], at_once[t * vocab + i]) << "token " << t;
   }
+}
+
+TEST(TextDecoder, StepsOfBeamsAllocateNothingWhereTheMemoryIsThere) {
+  const TextDecoder& decoder = model().text_decoder();
+  const Tensor embeds = encode(64);
+  const CrossKeysValues image = keys_values_of(embeds);
+  std::vector<float> logits(3 * static_cast<std::size_t>(decoder.config().vocab_size));
+  DecoderState state(decoder.config());
+  const auto write = [&](int tokens) {
+    const int ids[] = {28, 150, 58};
+    for (int t = 0; t < tokens; ++t) {
+      DecoderRow rows[3];
+      for (int beam = 0; beam < 3; ++beam) {
+        const int parent =
+            t == 0 ? -1 : (beam + t) % 3 / 2 * 2;  // one is dropped, one continued twice
+        rows[beam] = {parent, std::span(ids).subspan(static_cast<std::size_t>(beam), 1), &image};
+      }
+      decoder.step(state, rows, logits, {});
+    }
+  };
+  write(40);
+  const std::size_t before = allocations;
+  write(40);
+  EXPECT_EQ(allocations, before);
 }
 
 TEST(TextDecoder, RowsOfUnequalLengthDoNotInfluenceEachOther) {

@@ -19,16 +19,17 @@ namespace {
 
 std::atomic<std::size_t> allocations = 0;
 
-void* counted(void* memory) {
-  ++allocations;
-  return memory != nullptr ? memory : throw std::bad_alloc();
-}
-
 }  // namespace
 
 // The whole program's.
 void* operator new(std::size_t size) {
-  return counted(std::malloc(size));
+  ++allocations;
+  void* memory = std::malloc(size);
+  return memory != nullptr ? memory : throw std::bad_alloc();
+}
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  ++allocations;
+  return std::malloc(size);
 }
 void operator delete(void* memory) noexcept {
   std::free(memory);

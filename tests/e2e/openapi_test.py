@@ -332,7 +332,7 @@ class Errors(OpenApiTest):
                 self.assertEqual(service.ask(method, path).status, 200, path)
 
     def test_a_service_that_is_busy(self):
-        service = self.serve("--image-size", 768, "--num-threads", 1, "--max-queue", 1, "--request-timeout", 2, *self.models[:2])
+        service = self.serve("--image-size", 1536, "--num-threads", 1, "--max-queue", 1, "--request-timeout", 2, *self.models[:2])
         answers = []
         describe = threading.Thread(target=lambda: answers.append(service.post("/v1/describe", form(("image", CRABS)))))
         describe.start()

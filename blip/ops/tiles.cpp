@@ -111,7 +111,8 @@ void multiply_group(const std::uint8_t* tiled, const TiledRows& layout, const st
   std::uint8_t* sums = reuse(kept, block * width * 4);
   for (std::size_t first = 0; first < rows; first += block) {
     const std::size_t next = first + block < rows ? first + block : 0;  // the next call's first
-    ahead.rows = stream(tiled + next * row_bytes, block * row_bytes, of_block);
+    const bool needed = next > 0 || !next_columns.empty();
+    ahead.rows = needed ? stream(tiled + next * row_bytes, block * row_bytes, of_block) : Stream{};
     for (std::size_t at = 0; at < width; at += kPanel) {
       multiply(tiled + first * row_bytes, packed + at * row_bytes, pieces, sums + at * 4, width * 4,
                false, ahead);
